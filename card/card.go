@@ -1,0 +1,191 @@
+package card
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// ErrNotFound says that there is no such card, card type or profile.
+var ErrNotFound = errors.New("not found")
+
+// Limits on text that comes from outside, in bytes.
+const (
+	MaxSerial = 128
+	MaxID     = 64
+	MaxText   = 256
+)
+
+// Card is one smart card as the card management system knows it.
+type Card struct {
+	// Serial is the card serial number, UTF-8, kept exactly as registered: it
+	// goes into the diversification of most schemes, so "AB 1" and "ab1" are
+	// different cards.
+	Serial string
+	// Type is the ID of the card's Type.
+	Type string
+	// State is the card's life-cycle state, a key of the configured States.
+	State string
+	// CUID is the card unique identifier from the chip's production data, KDD the 10 key
+	// diversification bytes of GlobalPlatform's INITIALIZE UPDATE. Both may be
+	// empty where the diversification scheme does not use them.
+	CUID, KDD []byte
+	// MasterKeyVersion is the version of the master key that this card's admin
+	// key was derived from when the card was issued. 0 means "not said": the
+	// profile's version is then written down at the card's first registration.
+	MasterKeyVersion int
+	Holder           Holder
+	// SyncedAt is when the card data was last confirmed by its source.
+	SyncedAt time.Time
+}
+
+// Holder is the person whom the card was issued to.
+type Holder struct {
+	ID             string
+	Name           string
+	Email          string
+	EmployeeNumber string
+	Unit           string
+	Groups         []string
+	// State is a key of the configured holder States.
+	State string
+}
+
+// Type is a kind of card, as in an Identity Manager's card type: which profile
+// its cards follow and in which card states the use case is switched on.
+type Type struct {
+	ID      string
+	Name    string
+	Profile string
+	// UnblockRemote holds, for each card state, whether *Unblock card remote*
+	// (CardsProcUnblockRemote) is switched on. A state that is not there is off.
+	UnblockRemote map[string]bool
+	UpdatedBy     string
+	UpdatedAt     time.Time
+}
+
+// UnblockRemoteIn tells whether the use case is on for cards in the given state.
+func (t Type) UnblockRemoteIn(state string) bool { return t.UnblockRemote[state] }
+
+// States maps each known state to whether it counts as active. A state that is
+// not in the map is unknown, and unknown is never active.
+type States map[string]bool
+
+// DefaultCardStates returns the life-cycle states of cards that hold unless
+// configured. "blocked" is a card in use whose PIN is known to be blocked: the
+// very card that this product exists for. A card put out of use is "suspended".
+func DefaultCardStates() States {
+	return States{
+		"active": true, "blocked": true,
+		"requested": false, "produced": false, "inactive": false, "suspended": false,
+		"revoked": false, "expired": false, "lost": false, "ended": false,
+	}
+}
+
+// DefaultHolderStates returns the holder states that hold unless configured.
+func DefaultHolderStates() States {
+	return States{"active": true, "inactive": false, "suspended": false, "left": false}
+}
+
+// Active tells whether the state is known and counts as active.
+func (s States) Active(state string) bool { return s[state] }
+
+// Known tells whether the state is one of the map's.
+func (s States) Known(state string) bool { _, ok := s[state]; return ok }
+
+// Names lists the states in alphabetical order.
+func (s States) Names() []string { return slices.Sorted(maps.Keys(s)) }
+
+// Fault is one thing wrong with data from outside: which field, and what to do.
+type Fault struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+}
+
+func (f Fault) String() string { return f.Field + ": " + f.Detail }
+
+// Faults lists every fault of a card's data, judged by the given states.
+func (c Card) Faults(cards, holders States) []Fault {
+	var faults []Fault
+	add := func(field, format string, args ...any) {
+		faults = append(faults, Fault{field, fmt.Sprintf(format, args...)})
+	}
+	text := func(field, s string, limit int, required bool) {
+		if fault := textFault(s, limit, required); fault != "" {
+			add(field, "%s", fault)
+		}
+	}
+	text("serial", c.Serial, MaxSerial, true)
+	text("type", c.Type, MaxID, true)
+	if !cards.Known(c.State) {
+		add("state", "%q is not a card state; known: %s", c.State, strings.Join(cards.Names(), ", "))
+	}
+	if len(c.CUID) > MaxText {
+		add("cuid", "longer than %d bytes", MaxText)
+	}
+	if len(c.KDD) != 0 && len(c.KDD) != KDDLen {
+		add("kdd", "%d bytes; GlobalPlatform key diversification data is %d", len(c.KDD), KDDLen)
+	}
+	if c.MasterKeyVersion < 0 || c.MasterKeyVersion > MaxKeyVersion {
+		add("master_key_version", "must be from 1 to %d, or left out", MaxKeyVersion)
+	}
+	text("holder.id", c.Holder.ID, MaxID, true)
+	text("holder.name", c.Holder.Name, MaxText, true)
+	text("holder.email", c.Holder.Email, MaxText, false)
+	text("holder.employee_number", c.Holder.EmployeeNumber, MaxID, false)
+	text("holder.unit", c.Holder.Unit, MaxText, false)
+	if len(c.Holder.Groups) > MaxID {
+		add("holder.groups", "more than %d groups", MaxID)
+	}
+	for i, g := range c.Holder.Groups {
+		text(fmt.Sprintf("holder.groups[%d]", i), g, MaxID, true)
+	}
+	if !holders.Known(c.Holder.State) {
+		add("holder.state", "%q is not a holder state; known: %s", c.Holder.State, strings.Join(holders.Names(), ", "))
+	}
+	return faults
+}
+
+// Faults lists every fault of a card type's data.
+func (t Type) Faults(cards States) []Fault {
+	var faults []Fault
+	for _, f := range []struct {
+		field, value string
+		limit        int
+	}{{"id", t.ID, MaxID}, {"name", t.Name, MaxText}, {"profile", t.Profile, MaxID}} {
+		if fault := textFault(f.value, f.limit, true); fault != "" {
+			faults = append(faults, Fault{f.field, fault})
+		}
+	}
+	for _, state := range slices.Sorted(maps.Keys(t.UnblockRemote)) {
+		if !cards.Known(state) {
+			faults = append(faults, Fault{
+				"unblock_remote." + state,
+				"is not a card state; known: " + strings.Join(cards.Names(), ", "),
+			})
+		}
+	}
+	return faults
+}
+
+// textFault says what is wrong with a line of text from outside, or "".
+func textFault(s string, limit int, required bool) string {
+	switch {
+	case s == "" && required:
+		return "is required"
+	case len(s) > limit:
+		return fmt.Sprintf("longer than %d bytes", limit)
+	case !utf8.ValidString(s):
+		return "is not valid UTF-8"
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return "has a control character"
+	case s != strings.TrimSpace(s):
+		return "begins or ends with white space"
+	}
+	return ""
+}
