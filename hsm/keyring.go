@@ -1,0 +1,320 @@
+package hsm
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/miekg/pkcs11"
+
+	"latchkey/card"
+)
+
+// Use is the one thing that a master key may do.
+type Use string
+
+// The uses.
+const (
+	ForDeriving   Use = "derive"  // CKA_DERIVE: card admin keys are derived from it
+	ForEncrypting Use = "encrypt" // CKA_ENCRYPT: it is a fleet's admin key itself (static)
+	ForNothing    Use = "none"    // neither, or both: not one of ours
+)
+
+// Key is a master key in the token.
+type Key struct {
+	Label   string       `json:"label"`
+	Version int          `json:"version"`
+	Type    card.KeyType `json:"type"`
+	Use     Use          `json:"use"`
+	KCV     []KCV        `json:"kcv"`
+	// What the token says of how the key is kept and where it came from.
+	Extractable      bool `json:"extractable"`
+	NeverExtractable bool `json:"never_extractable"`
+	Sensitive        bool `json:"sensitive"`
+	AlwaysSensitive  bool `json:"always_sensitive"`
+	Local            bool `json:"generated_in_token"`
+	// Fault says why the key is not used, empty where it is fit.
+	Fault string `json:"fault,omitempty"`
+
+	id     []byte
+	handle pkcs11.ObjectHandle
+}
+
+// Convention says how a key check value was computed. Four are in use, so a
+// value without its convention is worth nothing.
+type Convention string
+
+// The conventions that Latchkey shows.
+const (
+	// DESZero is the first 3 bytes of a zero block under TDES-ECB.
+	DESZero Convention = "des-ecb-zero"
+	// AESCMACZero is the first 3 bytes of AES-CMAC over a zero block (PCI PIN).
+	AESCMACZero Convention = "aes-cmac-zero"
+	// AESECBZero is PKCS#11's CKA_CHECK_VALUE of AES keys: the first 3 bytes of a
+	// zero block under AES-ECB.
+	AESECBZero Convention = "aes-ecb-zero"
+)
+
+// KCV is a key check value: 3 bytes in upper-case hex, with its convention.
+type KCV struct {
+	Convention Convention `json:"convention"`
+	Value      string     `json:"value"`
+}
+
+func (k KCV) String() string { return k.Value + " (" + string(k.Convention) + ")" }
+
+const kcvLen = 3
+
+type keyName struct {
+	label   string
+	version int
+}
+
+// A master key's CKA_LABEL is its name, its CKA_ID the version as 4 bytes, big
+// endian, then its key check value: standard tools show both, and a version can
+// be told without any store of ours. A key made by other software has another
+// kind of CKA_ID and counts as version 1.
+func keyID(version int, kcv []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(version)), kcv...) //nolint:gosec // callers bound the version
+}
+
+func parseKeyID(id []byte) (version int, kcv []byte) {
+	if len(id) == 4 || len(id) == 4+kcvLen {
+		if v := binary.BigEndian.Uint32(id); v >= 1 && v <= card.MaxKeyVersion {
+			return int(v), id[4:]
+		}
+	}
+	return 1, nil
+}
+
+// Keys lists the token's secret keys that are token objects, by label and
+// version, read anew from the token.
+func (t *Token) Keys(ctx context.Context) ([]Key, error) {
+	s, err := t.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer t.pool.give(s)
+	return s.keys()
+}
+
+// reload reads the keyring anew.
+func (t *Token) reload(ctx context.Context) error {
+	keys, err := t.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	ring := make(map[keyName][]Key, len(keys))
+	for _, k := range keys {
+		if k.Extractable && slices.Contains(t.config.AllowExtractable, k.Label) {
+			k.Fault = ""
+		}
+		name := keyName{k.Label, k.Version}
+		ring[name] = append(ring[name], k)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.keys = ring
+	t.scanned++
+	return nil
+}
+
+// master finds a master key in the keyring. One that is not there may have been
+// made since by the key commands, so the token is read once more.
+func (t *Token) master(ctx context.Context, label string, version int) (Key, error) {
+	name := keyName{label, version}
+	t.mu.RLock()
+	keys := t.keys[name]
+	t.mu.RUnlock()
+	if len(keys) == 0 {
+		if err := t.reload(ctx); err != nil {
+			return Key{}, err
+		}
+		t.mu.RLock()
+		keys = t.keys[name]
+		t.mu.RUnlock()
+	}
+	switch {
+	case len(keys) == 0:
+		return Key{}, fmt.Errorf("%w: %s version %d is not in token %q", ErrKeyUnknown, label, version, t.info.Label)
+	case len(keys) > 1:
+		return Key{}, unfit("%d keys in the token are called %s version %d; which is meant cannot be told", len(keys), label, version)
+	case keys[0].Fault != "":
+		return Key{}, unfit("%s version %d: %s", label, version, keys[0].Fault)
+	}
+	return keys[0], nil
+}
+
+// HasKey tells whether the keyring holds a fit master key, without reading the
+// token again.
+func (t *Token) HasKey(label string, version int) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	keys := t.keys[keyName{label, version}]
+	return len(keys) == 1 && keys[0].Fault == ""
+}
+
+// keys reads every secret key that is a token object.
+func (s *session) keys() ([]Key, error) {
+	if err := s.loggedIn(); err != nil {
+		return nil, err
+	}
+	handles, err := s.find([]*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+	})
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]Key, 0, len(handles))
+	for _, h := range handles {
+		k, ok, err := s.key(h)
+		if isClass(err, Handle) {
+			continue // destroyed since it was found
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b Key) int {
+		return cmp.Or(strings.Compare(a.Label, b.Label), cmp.Compare(a.Version, b.Version), slices.Compare(a.id, b.id))
+	})
+	return keys, nil
+}
+
+func (s *session) find(template []*pkcs11.Attribute) (handles []pkcs11.ObjectHandle, err error) {
+	if err := s.call("C_FindObjectsInit", s.ctx.FindObjectsInit(s.handle, template)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if e := s.call("C_FindObjectsFinal", s.ctx.FindObjectsFinal(s.handle)); e != nil {
+			s.spoiled = true
+			if err == nil {
+				err = e
+			}
+		}
+	}()
+	for {
+		found, _, err := s.ctx.FindObjects(s.handle, 64)
+		if err := s.call("C_FindObjects", err); err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return handles, nil
+		}
+		handles = append(handles, found...)
+	}
+}
+
+// key reads one key's attributes, never its value. It is not ok where the key is
+// of a type that Latchkey has no use for.
+func (s *session) key(h pkcs11.ObjectHandle) (_ Key, ok bool, err error) {
+	attributes, err := s.ctx.GetAttributeValue(s.handle, h, []*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_LABEL, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_ID, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_DERIVE, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_NEVER_EXTRACTABLE, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_ALWAYS_SENSITIVE, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_LOCAL, nil),
+	})
+	if err := s.call("C_GetAttributeValue", err); err != nil {
+		return Key{}, false, err
+	}
+	value := func(i int) []byte { return attributes[i].Value }
+	is := func(i int) bool { return len(value(i)) == 1 && value(i)[0] != 0 }
+	k := Key{
+		Label: string(value(0)), id: value(1), handle: h,
+		Use: useOf(is(3), is(4)), Extractable: is(5), NeverExtractable: is(6),
+		Sensitive: is(7), AlwaysSensitive: is(8), Local: is(9),
+	}
+	if k.Type, ok = s.typeOf(h, value(2)); !ok {
+		return Key{}, false, nil
+	}
+	var named []byte
+	k.Version, named = parseKeyID(k.id)
+	k.KCV = s.kcvs(h, k.Type, named)
+	switch {
+	case k.Extractable:
+		k.Fault = "the key is extractable: it could leave the token"
+	case !k.Sensitive:
+		k.Fault = "the key is not sensitive: it can be read"
+	case k.Use == ForNothing:
+		k.Fault = "the key must have either CKA_DERIVE or CKA_ENCRYPT, and not both"
+	}
+	return k, true, nil
+}
+
+func useOf(derive, encrypt bool) Use {
+	switch {
+	case derive && !encrypt:
+		return ForDeriving
+	case encrypt && !derive:
+		return ForEncrypting
+	}
+	return ForNothing
+}
+
+func (s *session) typeOf(h pkcs11.ObjectHandle, keyType []byte) (card.KeyType, bool) {
+	switch ulong(keyType) {
+	case pkcs11.CKK_DES2:
+		return card.TDES2, true
+	case pkcs11.CKK_DES3:
+		return card.TDES3, true
+	case pkcs11.CKK_AES:
+		// Only AES keys have the attribute; asking another for it fails the call.
+		attributes, err := s.ctx.GetAttributeValue(s.handle, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, nil)})
+		if s.call("C_GetAttributeValue", err) != nil {
+			return "", false
+		}
+		for _, t := range []card.KeyType{card.AES128, card.AES192, card.AES256} {
+			if ulong(attributes[0].Value) == uint64(t.Len()) { //nolint:gosec // a key's length is small
+				return t, true
+			}
+		}
+	}
+	return "", false
+}
+
+// kcvs lists the check values that the token computed itself and, for AES, the
+// one that the key's ID was given when the key was made.
+func (s *session) kcvs(h pkcs11.ObjectHandle, t card.KeyType, named []byte) []KCV {
+	var list []KCV
+	if t.AES() && len(named) == kcvLen {
+		list = append(list, kcv(AESCMACZero, named))
+	}
+	attributes, err := s.ctx.GetAttributeValue(s.handle, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CHECK_VALUE, nil)})
+	// The attribute is optional: a token without it fails the call.
+	if err == nil && len(attributes[0].Value) == kcvLen {
+		convention := DESZero
+		if t.AES() {
+			convention = AESECBZero
+		}
+		list = append(list, kcv(convention, attributes[0].Value))
+	} else if !t.AES() && len(named) == kcvLen {
+		list = append(list, kcv(DESZero, named))
+	}
+	return list
+}
+
+func kcv(c Convention, value []byte) KCV {
+	return KCV{c, strings.ToUpper(hex.EncodeToString(value))}
+}
+
+// ulong reads a CK_ULONG in the machine's order.
+func ulong(b []byte) uint64 {
+	if len(b) != 8 {
+		return ^uint64(0)
+	}
+	return binary.NativeEndian.Uint64(b)
+}

@@ -1,0 +1,125 @@
+package hsm
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/miekg/pkcs11"
+
+	"latchkey/card"
+)
+
+// NewKey says what master key to make.
+type NewKey struct {
+	Label   string
+	Version int
+	Type    card.KeyType
+	Use     Use
+}
+
+func (n NewKey) check() error {
+	switch {
+	case strings.TrimSpace(n.Label) == "" || len(n.Label) > card.MaxID:
+		return unfit("the label must have 1 to %d bytes", card.MaxID)
+	case n.Version < 1 || n.Version > card.MaxKeyVersion:
+		return unfit("the version must be from 1 to %d", card.MaxKeyVersion)
+	case n.Type.Len() == 0:
+		return unfit("%q is not a key type", n.Type)
+	case n.Use != ForDeriving && n.Use != ForEncrypting:
+		return unfit("the use must be %s or %s", ForDeriving, ForEncrypting)
+	}
+	return nil
+}
+
+// Generate makes a master key inside the token from the token's own randomness.
+// A key of that label and version must not exist.
+func (t *Token) Generate(ctx context.Context, n NewKey) (Key, error) {
+	mechanism := uint(pkcs11.CKM_AES_KEY_GEN)
+	switch n.Type {
+	case card.TDES2:
+		mechanism = pkcs11.CKM_DES2_KEY_GEN
+	case card.TDES3:
+		mechanism = pkcs11.CKM_DES3_KEY_GEN
+	case card.AES128, card.AES192, card.AES256:
+	}
+	return t.makeMaster(ctx, n, func(s *session, template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
+		h, err := s.ctx.GenerateKey(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, template)
+		return h, s.call("C_GenerateKey", err)
+	})
+}
+
+// Import makes a master key of bytes that come from outside. They have been
+// outside, so the token will say of it that it was not always sensitive. The
+// caller wipes value.
+func (t *Token) Import(ctx context.Context, n NewKey, value []byte) (Key, error) {
+	return t.makeMaster(ctx, n, func(s *session, template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
+		return s.create(n.Type, value, template)
+	})
+}
+
+// makeMaster makes a key as a session object, takes its check value, and only
+// then turns it into the token object that stays: a failure half-way leaves
+// nothing in the token.
+//
+// An AES key check value is a CMAC, so the session object may sign and the copy
+// that stays may not. TDES keys have theirs from the token (CKA_CHECK_VALUE).
+func (t *Token) makeMaster(ctx context.Context, n NewKey, make_ func(*session, []*pkcs11.Attribute) (pkcs11.ObjectHandle, error)) (_ Key, err error) {
+	if err := n.check(); err != nil {
+		return Key{}, err
+	}
+	if err := t.reload(ctx); err != nil {
+		return Key{}, err
+	}
+	t.mu.RLock()
+	taken := len(t.keys[keyName{n.Label, n.Version}]) != 0
+	t.mu.RUnlock()
+	if taken {
+		return Key{}, unfit("%s version %d exists already; choose the next version", n.Label, n.Version)
+	}
+	s, err := t.session(pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION)
+	if err != nil {
+		return Key{}, err
+	}
+	defer func() { _ = s.ctx.CloseSession(s.handle) }()
+
+	cmac := n.Type.AES()
+	template := append(masterKeyTemplate(n.Type, n.Use, false, cmac), allowedMechanisms(n.Type, n.Use, cmac))
+	made, err := make_(s, template)
+	if err != nil {
+		return Key{}, fmt.Errorf("make master key: %w", err)
+	}
+	defer s.destroy(made, &err)
+	value, err := s.checkValue(made, n.Type)
+	if err != nil {
+		return Key{}, fmt.Errorf("take key check value: %w", err)
+	}
+	h, err := s.ctx.CopyObject(s.handle, made, finishedMasterTemplate(n.Label, keyID(n.Version, value)))
+	if err := s.call("C_CopyObject", err); err != nil {
+		return Key{}, fmt.Errorf("keep master key: %w", err)
+	}
+	if err := t.reload(ctx); err != nil {
+		return Key{}, err
+	}
+	k, _, err := s.key(h)
+	return k, err
+}
+
+func (s *session) checkValue(h pkcs11.ObjectHandle, t card.KeyType) ([]byte, error) {
+	if !t.AES() {
+		attributes, err := s.ctx.GetAttributeValue(s.handle, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CHECK_VALUE, nil)})
+		if err := s.call("C_GetAttributeValue", err); err != nil {
+			return nil, err
+		}
+		return attributes[0].Value, nil
+	}
+	err := s.ctx.SignInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_CMAC, nil)}, h)
+	if err := s.call("C_SignInit", err); err != nil {
+		return nil, err
+	}
+	mac, err := s.ctx.Sign(s.handle, make([]byte, t.Block()))
+	if err := s.call("C_Sign", err); err != nil {
+		return nil, err
+	}
+	return mac[:kcvLen], nil
+}

@@ -1,0 +1,178 @@
+package hsm
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/miekg/pkcs11"
+)
+
+// Module is a PKCS#11 library, loaded and initialised. C_Initialize works on
+// the whole process, so load each library once.
+type Module struct {
+	path string
+	ctx  *pkcs11.Ctx
+	// ours tells that this Module initialised the library and so finalises it.
+	ours bool
+}
+
+// Load loads the PKCS#11 library at path and initialises it.
+func Load(path string) (*Module, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("load PKCS#11 module: %w", err)
+	}
+	ctx := pkcs11.New(path)
+	if ctx == nil {
+		return nil, fmt.Errorf("load PKCS#11 module %s: it is not a PKCS#11 library for this machine", path)
+	}
+	m := &Module{path: path, ctx: ctx, ours: true}
+	if err := ctx.Initialize(); err != nil {
+		if code(err) != pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED {
+			ctx.Destroy()
+			return nil, failed("C_Initialize", err)
+		}
+		m.ours = false
+	}
+	return m, nil
+}
+
+// Close finalises the library. No Token of it may be in use any more.
+func (m *Module) Close() error {
+	var err error
+	if m.ours {
+		if err = m.ctx.Finalize(); err != nil {
+			err = failed("C_Finalize", err)
+		}
+	}
+	m.ctx.Destroy()
+	return err
+}
+
+// ModuleInfo describes a PKCS#11 library.
+type ModuleInfo struct {
+	Path         string `json:"path"`
+	Manufacturer string `json:"manufacturer"`
+	Description  string `json:"description"`
+	Version      string `json:"version"`
+	Cryptoki     string `json:"cryptoki"`
+}
+
+// Info describes the library.
+func (m *Module) Info() (ModuleInfo, error) {
+	info, err := m.ctx.GetInfo()
+	if err != nil {
+		return ModuleInfo{}, failed("C_GetInfo", err)
+	}
+	return ModuleInfo{
+		Path:         m.path,
+		Manufacturer: clean(info.ManufacturerID),
+		Description:  clean(info.LibraryDescription),
+		Version:      version(info.LibraryVersion),
+		Cryptoki:     version(info.CryptokiVersion),
+	}, nil
+}
+
+// TokenInfo describes a token.
+type TokenInfo struct {
+	Slot         uint   `json:"slot"`
+	Label        string `json:"label"`
+	Serial       string `json:"serial"`
+	Manufacturer string `json:"manufacturer"`
+	Model        string `json:"model"`
+	Hardware     string `json:"hardware_version"`
+	Firmware     string `json:"firmware_version"`
+	// PIN is what the token says of its user PIN's state, empty when all is well.
+	PIN string `json:"pin_state,omitempty"`
+}
+
+// Tokens lists the initialised tokens that the library sees.
+func (m *Module) Tokens() ([]TokenInfo, error) {
+	slots, err := m.ctx.GetSlotList(true)
+	if err != nil {
+		return nil, failed("C_GetSlotList", err)
+	}
+	var tokens []TokenInfo
+	for _, slot := range slots {
+		info, err := m.ctx.GetTokenInfo(slot)
+		if err != nil {
+			return nil, failed("C_GetTokenInfo", err)
+		}
+		if info.Flags&pkcs11.CKF_TOKEN_INITIALIZED == 0 {
+			continue
+		}
+		tokens = append(tokens, TokenInfo{
+			Slot:         slot,
+			Label:        clean(info.Label),
+			Serial:       clean(info.SerialNumber),
+			Manufacturer: clean(info.ManufacturerID),
+			Model:        clean(info.Model),
+			Hardware:     version(info.HardwareVersion),
+			Firmware:     version(info.FirmwareVersion),
+			PIN:          pinState(info.Flags),
+		})
+	}
+	return tokens, nil
+}
+
+// find gives the one token that the selector means. More than one match is
+// refused: trying a PIN on the wrong token costs that token a try.
+func (m *Module) find(s Selector) (TokenInfo, error) {
+	tokens, err := m.Tokens()
+	if err != nil {
+		return TokenInfo{}, err
+	}
+	var matches []TokenInfo
+	var seen []string
+	for _, t := range tokens {
+		seen = append(seen, fmt.Sprintf("%q (serial %s)", t.Label, t.Serial))
+		if (s.Label == "" || s.Label == t.Label) && (s.Serial == "" || s.Serial == t.Serial) {
+			matches = append(matches, t)
+		}
+	}
+	switch {
+	case len(matches) == 1:
+		return matches[0], nil
+	case len(matches) > 1:
+		return TokenInfo{}, fmt.Errorf("%w: %d tokens match %s; name the serial number too", ErrToken, len(matches), s)
+	case len(seen) == 0:
+		return TokenInfo{}, fmt.Errorf("%w: the module %s sees no initialised token", ErrToken, m.path)
+	}
+	return TokenInfo{}, fmt.Errorf("%w: none matches %s; there are %s", ErrToken, s, strings.Join(seen, ", "))
+}
+
+// Selector names a token by label, by serial number, or by both.
+type Selector struct{ Label, Serial string }
+
+func (s Selector) String() string {
+	var parts []string
+	if s.Label != "" {
+		parts = append(parts, fmt.Sprintf("label %q", s.Label))
+	}
+	if s.Serial != "" {
+		parts = append(parts, fmt.Sprintf("serial %q", s.Serial))
+	}
+	return strings.Join(parts, " and ")
+}
+
+// pinState puts the token's warnings on its user PIN into words.
+func pinState(flags uint) string {
+	switch {
+	case flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
+		return "locked"
+	case flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0:
+		return "one try left"
+	case flags&pkcs11.CKF_USER_PIN_COUNT_LOW != 0:
+		return "a wrong PIN was entered since the last login"
+	case flags&pkcs11.CKF_USER_PIN_TO_BE_CHANGED != 0:
+		return "to be changed"
+	case flags&pkcs11.CKF_USER_PIN_INITIALIZED == 0:
+		return "not initialised"
+	}
+	return ""
+}
+
+// clean drops the blanks and zero bytes that pad PKCS#11 text fields.
+func clean(s string) string { return strings.TrimRight(s, " \x00") }
+
+func version(v pkcs11.Version) string { return fmt.Sprintf("%d.%d", v.Major, v.Minor) }
