@@ -1,0 +1,66 @@
+// Package audit says what goes into the log that auditors read: one Entry for
+// every decision. An entry holds who asked, on whose behalf, about which card,
+// what was decided and by what; it never holds a response, a PIN or key bytes.
+//
+// The entries are written by package store in the same durable write as the
+// change that they tell of, so that neither can exist without the other.
+package audit
+
+import "time"
+
+// Outcome is how a decision went.
+type Outcome string
+
+// The outcomes.
+const (
+	Permit  Outcome = "permit"  // every check passed, and it was done
+	Deny    Outcome = "deny"    // a check said no
+	Failure Outcome = "failure" // a part that was needed did not work
+)
+
+// Action is what was asked for.
+type Action string
+
+// The actions.
+const (
+	UnblockStart    Action = "unblock.start"
+	UnblockRespond  Action = "unblock.respond"
+	UnblockComplete Action = "unblock.complete"
+	UnblockCancel   Action = "unblock.cancel"
+	CardPut         Action = "card.put"
+	CardTypePut     Action = "card-type.put"
+)
+
+// Entry is one decision. Fields that do not apply are empty.
+type Entry struct {
+	Sequence int64     `json:"sequence"` // given by the log, from 1
+	Time     time.Time `json:"time"`
+	Action   Action    `json:"action"`
+	Outcome  Outcome   `json:"outcome"`
+	// Check and Code say which check refused and with which problem code.
+	Check string `json:"check,omitempty"`
+	Code  string `json:"code,omitempty"`
+	// Client is the authenticated caller, Operator the person on whose behalf it
+	// called, Delegation how the operator was established.
+	Client     string `json:"client"`
+	Operator   string `json:"operator,omitempty"`
+	Delegation string `json:"delegation,omitempty"`
+	Address    string `json:"address,omitempty"`
+	RequestID  string `json:"request_id,omitempty"`
+	Process    string `json:"process,omitempty"`
+	Card       string `json:"card,omitempty"`
+	CardType   string `json:"card_type,omitempty"`
+	Profile    string `json:"profile,omitempty"`
+	MasterKey  string `json:"master_key,omitempty"`
+	KeyVersion int    `json:"key_version,omitempty"`
+	// Policies are the IDs of the policies that decided, PolicyVersion the
+	// fingerprint of the policy set that they are in.
+	Policies      []string `json:"policies,omitempty"`
+	PolicyVersion string   `json:"policy_version,omitempty"`
+	Challenge     string   `json:"challenge,omitempty"`
+	Reason        string   `json:"reason,omitempty"`
+	Detail        string   `json:"detail,omitempty"`
+	// LatencyMicros is the time in microseconds from the request to the moment
+	// the entry was handed to the log.
+	LatencyMicros int64 `json:"latency_us,omitempty"`
+}
