@@ -1,0 +1,74 @@
+package unblock
+
+import (
+	"context"
+	"errors"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/policy"
+)
+
+// Errors that a Ledger gives back and this package acts on.
+var (
+	// ErrConflict says that the process was changed by somebody else meanwhile.
+	ErrConflict = errors.New("the process was changed meanwhile")
+	// ErrAttempts says that the card's unconfirmed responses have reached the limit.
+	ErrAttempts = errors.New("the card has no attempt left to give")
+)
+
+// Cards finds card data. It gives card.ErrNotFound for what is not there.
+type Cards interface {
+	Card(ctx context.Context, serial string) (card.Card, error)
+	CardType(ctx context.Context, id string) (card.Type, error)
+}
+
+// Profiles finds card profiles. It gives card.ErrNotFound for what is not there.
+type Profiles interface {
+	Profile(id string) (card.Profile, error)
+}
+
+// Operators finds operators. It gives card.ErrNotFound for what is not there.
+type Operators interface {
+	Operator(ctx context.Context, id string) (policy.Operator, error)
+}
+
+// Policy decides whether an operator may unblock a card.
+type Policy interface {
+	Decide(ctx context.Context, r policy.Request) (policy.Decision, error)
+}
+
+// HSM derives a card admin key and encrypts the challenge with it.
+type HSM interface {
+	Respond(ctx context.Context, key card.AdminKey, alg card.Algorithm, challenge card.Challenge) (card.Response, error)
+}
+
+// Change is one durable write: a process as it is to be, with the audit entry
+// that tells of it. Both are on disk when Apply returns nil, or neither is.
+type Change struct {
+	Process Process
+	// From is the revision that Process was made from, 0 for a new process.
+	From int64
+	// Answer tells that this change gives out a response: the card's count of
+	// unconfirmed responses goes up by one, unless it has reached
+	// MaxUnconfirmed (0: no limit), which is ErrAttempts.
+	Answer         bool
+	MaxUnconfirmed int
+	// Confirm tells that the card took a response: the count goes back to zero.
+	Confirm bool
+	Entry   audit.Entry
+}
+
+// Ledger keeps processes and the audit log.
+type Ledger interface {
+	// Apply makes the change durable. It gives ErrConflict or ErrAttempts, with
+	// nothing changed, where the change does not fit what is stored.
+	Apply(ctx context.Context, c Change) error
+	// Append makes a lone audit entry durable.
+	Append(ctx context.Context, e audit.Entry) error
+	// Process finds a process, or gives card.ErrNotFound.
+	Process(ctx context.Context, id string) (Process, error)
+	// Unconfirmed counts the responses given out for the card since one last
+	// worked.
+	Unconfirmed(ctx context.Context, serial string) (int, error)
+}

@@ -1,0 +1,76 @@
+package unblock
+
+// Code names one reason for saying no. Codes are stable: they are the last part
+// of the problem type that API callers act on.
+type Code string
+
+// The codes, in the order of the checks.
+const (
+	CallerUnknown     Code = "caller-unknown"
+	OperatorRequired  Code = "operator-required"
+	OperatorMismatch  Code = "operator-mismatch"
+	DelegationRefused Code = "delegation-refused"
+	OperatorUnknown   Code = "operator-unknown"
+	CardUnknown       Code = "card-unknown"
+	CardNotActive     Code = "card-not-active"
+	HolderNotActive   Code = "holder-not-active"
+	UseCaseOff        Code = "use-case-off"
+	CardDataStale     Code = "card-data-stale"
+	CardDataMissing   Code = "card-data-missing"
+	PolicyDenied      Code = "policy-denied"
+	AttemptsExhausted Code = "attempts-exhausted"
+
+	ChallengeNotHex    Code = "challenge-not-hex"
+	ChallengeAmbiguous Code = "challenge-ambiguous"
+	ChallengeLength    Code = "challenge-length"
+
+	HSMUnavailable   Code = "hsm-unavailable"
+	HSMRefused       Code = "hsm-refused"
+	AuditUnavailable Code = "audit-unavailable"
+	StoreUnavailable Code = "store-unavailable"
+	PolicyFailed     Code = "policy-failed"
+	ProfileUnusable  Code = "profile-unusable"
+
+	ProcessUnknown     Code = "process-unknown"
+	ProcessAnswered    Code = "process-answered"
+	ProcessNotAnswered Code = "process-not-answered"
+	ProcessFinished    Code = "process-finished"
+	ProcessCancelled   Code = "process-cancelled"
+	ProcessExpired     Code = "process-expired"
+	ProcessConflict    Code = "process-conflict"
+)
+
+// Refusal is a no, with its reason. Detail is for the person at the other end;
+// the cause, where there is one, is for our own log only.
+type Refusal struct {
+	Code   Code
+	Check  Check  // the check that refused, empty outside the order of checks
+	Detail string // a sentence that says what to do
+	cause  error
+}
+
+func (r *Refusal) Error() string {
+	if r.cause != nil {
+		return string(r.Code) + ": " + r.Detail + ": " + r.cause.Error()
+	}
+	return string(r.Code) + ": " + r.Detail
+}
+
+// Unwrap gives the internal cause.
+func (r *Refusal) Unwrap() error { return r.cause }
+
+// failure tells whether the no comes from a part that did not work rather than
+// from a check that did.
+func (r *Refusal) failure() bool {
+	switch r.Code {
+	case HSMUnavailable, HSMRefused, AuditUnavailable, StoreUnavailable, PolicyFailed, ProfileUnusable:
+		return true
+	}
+	return false
+}
+
+func refuse(code Code, detail string) *Refusal { return &Refusal{Code: code, Detail: detail} }
+
+func fail(code Code, detail string, cause error) *Refusal {
+	return &Refusal{Code: code, Detail: detail, cause: cause}
+}
