@@ -1,0 +1,161 @@
+// Package config reads the one configuration file of `latchkey serve` and lists
+// every fault in it at once. docs/configuration.md and the annotated
+// docs/latchkey.example.yaml describe the file; a test keeps the example valid.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"latchkey/card"
+	"latchkey/hsm"
+	"latchkey/policy"
+)
+
+// Config is a configuration file without faults, its defaults filled in and its
+// relative paths resolved against the file's folder.
+type Config struct {
+	Listen  string
+	TLS     TLS
+	HSM     HSM
+	Store   string // path of the SQLite database
+	Policy  string // folder of *.cedar files, empty for the built-in policies
+	Cards   Cards
+	Unblock Unblock
+	Log     string // level
+
+	Clients   []Client
+	Operators []policy.Operator
+	Profiles  map[string]card.Profile
+}
+
+// TLS is the server's own certificate and the CA of its clients, as PEM files.
+type TLS struct{ Certificate, Key, ClientCA string }
+
+// HSM says which token to use.
+type HSM struct {
+	Module           string
+	Token            hsm.Selector
+	PIN              hsm.PINSource
+	Sessions         int
+	AllowExtractable []string
+}
+
+// Cards says which states count as active and how old card data may be.
+type Cards struct {
+	MaxAge       time.Duration // 0 is no limit
+	States       card.States
+	HolderStates card.States
+}
+
+// Unblock holds the times of the unblock process.
+type Unblock struct{ Lifetime time.Duration }
+
+// Role is what a client may do; see openapi.yaml's x-roles.
+type Role string
+
+// The roles.
+const (
+	Backend         Role = "backend"
+	Operator        Role = "operator"
+	Supervisor      Role = "supervisor"
+	Administrator   Role = "administrator"
+	SecurityOfficer Role = "security-officer"
+	Auditor         Role = "auditor"
+)
+
+// Roles lists all roles.
+func Roles() []Role {
+	return []Role{Backend, Operator, Supervisor, Administrator, SecurityOfficer, Auditor}
+}
+
+// Client is a caller that is known by its certificate.
+type Client struct {
+	Name string
+	// Exactly one: the certificate's subject as RFC 2253 text, such as
+	// "CN=identity-manager,O=Example", or one of its names, as in
+	// "dns:idm.example.org", "uri:spiffe://example/idm", "email:anna@example.org".
+	Subject, SAN string
+	Roles        []Role
+	// Operator is the operator that the client is; NamesOperators tells that it
+	// is trusted to name others. Never both.
+	Operator       string
+	NamesOperators bool
+}
+
+// Faults is every fault of a configuration file, each with its place.
+type Faults struct {
+	File   string
+	Faults []string
+}
+
+func (f *Faults) Error() string {
+	noun := "faults"
+	if len(f.Faults) == 1 {
+		noun = "fault"
+	}
+	return fmt.Sprintf("%s has %d %s:\n  - %s", f.File, len(f.Faults), noun, strings.Join(f.Faults, "\n  - "))
+}
+
+// Load reads and checks the file. A file with faults gives *Faults, which lists
+// all of them: unknown keys and wrong types with their line, values that do not
+// fit, and files named in it that cannot be used.
+func Load(path string) (*Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	faults := &Faults{File: path}
+	var f file
+	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&f); err != nil {
+		var wrong *yaml.TypeError
+		if !errors.As(err, &wrong) {
+			// Not YAML at all: nothing was read that could be checked.
+			faults.Faults = append(faults.Faults, strings.TrimPrefix(err.Error(), "yaml: "))
+			return nil, faults
+		}
+		for _, e := range wrong.Errors {
+			faults.Faults = append(faults.Faults, plain(e))
+		}
+	}
+	c := check(f, filepath.Dir(path), func(place, format string, args ...any) {
+		faults.Faults = append(faults.Faults, place+": "+fmt.Sprintf(format, args...))
+	})
+	if len(faults.Faults) != 0 {
+		return nil, faults
+	}
+	return c, nil
+}
+
+// plain turns the YAML library's words, which name Go types, into a reader's.
+func plain(e string) string {
+	line, rest, _ := strings.Cut(e, ": ")
+	if field, ok := strings.CutPrefix(rest, "field "); ok {
+		if name, _, ok := strings.Cut(field, " not found in type "); ok {
+			return fmt.Sprintf("%s: unknown key %q", line, name)
+		}
+		if name, _, ok := strings.Cut(field, " already set in type "); ok {
+			return fmt.Sprintf("%s: key %q is there twice", line, name)
+		}
+	}
+	return strings.NewReplacer("!!str", "text", "!!int", "the number", "!!map", "a mapping", "!!seq", "a list",
+		"into time.Duration", "as a duration such as 15m", "into bool", "as true or false", "into int", "as a whole number",
+		"into string", "as text", "cannot unmarshal", "cannot read").Replace(e)
+}
+
+// Profile finds a configured card profile, or gives card.ErrNotFound.
+func (c *Config) Profile(id string) (card.Profile, error) {
+	p, ok := c.Profiles[id]
+	if !ok {
+		return card.Profile{}, fmt.Errorf("profile %s: %w", id, card.ErrNotFound)
+	}
+	return p, nil
+}
