@@ -1,0 +1,166 @@
+// Package api holds the bodies of Latchkey's HTTP API as Go types, for the
+// server and for Go clients. The contract is openapi.yaml in package server;
+// the tests hold the two together.
+package api
+
+import "time"
+
+// Media types.
+const (
+	JSON        = "application/json"
+	NDJSON      = "application/x-ndjson"
+	ProblemJSON = "application/problem+json"
+)
+
+// StartUnblock is the body of POST /v1/unblocks.
+type StartUnblock struct {
+	Card     string `json:"card"` // serial number
+	Operator string `json:"operator,omitempty"`
+	Reason   string `json:"reason"`
+}
+
+// Challenge is the body of POST /v1/unblocks/{id}/response.
+type Challenge struct {
+	Challenge string `json:"challenge"`
+}
+
+// Respond is the body of POST /v1/cards/{serial}/response.
+type Respond struct {
+	Operator  string `json:"operator,omitempty"`
+	Challenge string `json:"challenge"`
+	Reason    string `json:"reason"`
+}
+
+// Response is a response that was given out. It is shown once and never stored.
+type Response struct {
+	Unblock  string   `json:"unblock"`  // the process's ID
+	Response string   `json:"response"` // upper-case hex
+	Grouped  string   `json:"grouped"`  // the same in groups of four
+	Spoken   string   `json:"spoken"`   // the same to be read aloud
+	Checks   []string `json:"checks"`   // what was checked, in order
+}
+
+// Complete is the body of POST /v1/unblocks/{id}/complete.
+type Complete struct {
+	Outcome string `json:"outcome"` // pin-changed, failed or unknown
+}
+
+// Unblock is an unblock process with its card and holder.
+type Unblock struct {
+	ID         string     `json:"id"`
+	State      string     `json:"state"`
+	Outcome    string     `json:"outcome,omitempty"`
+	Operator   string     `json:"operator"`
+	Reason     string     `json:"reason"`
+	StartedAt  time.Time  `json:"started_at"`
+	ExpiresAt  time.Time  `json:"expires_at"`
+	AnsweredAt *time.Time `json:"answered_at,omitempty"`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+	Card       Card       `json:"card"`
+	// ChallengeDigits is how many hex digits the card's challenge has, and Checks
+	// what was checked, in order; both only in the answer to the start.
+	ChallengeDigits int      `json:"challenge_digits,omitempty"`
+	Checks          []string `json:"checks,omitempty"`
+}
+
+// Card is a card with its holder.
+type Card struct {
+	Serial           string    `json:"serial"`
+	Type             string    `json:"type"`
+	State            string    `json:"state"`
+	CUID             string    `json:"cuid,omitempty"` // hex
+	KDD              string    `json:"kdd,omitempty"`  // hex, 10 bytes
+	MasterKeyVersion int       `json:"master_key_version,omitempty"`
+	Holder           Holder    `json:"holder"`
+	SyncedAt         time.Time `json:"synced_at,omitzero"` // set by the server
+}
+
+// Holder is the person whom a card was issued to.
+type Holder struct {
+	ID             string   `json:"id"`
+	Name           string   `json:"name"`
+	Email          string   `json:"email,omitempty"`
+	EmployeeNumber string   `json:"employee_number,omitempty"`
+	Unit           string   `json:"unit,omitempty"`
+	Groups         []string `json:"groups,omitempty"`
+	State          string   `json:"state"`
+}
+
+// Cards is a page of a card search. Next is the cursor of the page after, empty
+// on the last.
+type Cards struct {
+	Cards []Card `json:"cards"`
+	Next  string `json:"next,omitempty"`
+}
+
+// ImportLine is the result of one line of a bulk import.
+type ImportLine struct {
+	Line    int      `json:"line"` // from 1
+	Serial  string   `json:"serial,omitempty"`
+	Result  string   `json:"result"` // created, updated, unchanged or refused
+	Problem *Problem `json:"problem,omitempty"`
+}
+
+// ImportSummary is the last line of a bulk import's answer.
+type ImportSummary struct {
+	Summary ImportCounts `json:"summary"`
+}
+
+// ImportCounts counts the lines of a bulk import by result.
+type ImportCounts struct {
+	Lines     int `json:"lines"`
+	Created   int `json:"created"`
+	Updated   int `json:"updated"`
+	Unchanged int `json:"unchanged"`
+	Refused   int `json:"refused"`
+}
+
+// CardType is a kind of card with the use case's switches. States that are not
+// in UnblockRemote are off.
+type CardType struct {
+	ID            string          `json:"id"`
+	Name          string          `json:"name"`
+	Profile       string          `json:"profile"`
+	UnblockRemote map[string]bool `json:"unblock_remote"`
+	UpdatedBy     string          `json:"updated_by,omitempty"` // set by the server
+	UpdatedAt     time.Time       `json:"updated_at,omitzero"`  // set by the server
+}
+
+// CardTypes lists the card types.
+type CardTypes struct {
+	CardTypes []CardType `json:"card_types"`
+}
+
+// Health is the body of /healthz and /readyz. Checks holds "ok" or what is wrong.
+type Health struct {
+	Status  string            `json:"status"` // ok or unavailable
+	Version string            `json:"version"`
+	Checks  map[string]string `json:"checks,omitempty"`
+}
+
+// Problem is an RFC 9457 problem document. Type is /problems/ and Code; both are
+// stable, the texts are not.
+type Problem struct {
+	Type     string  `json:"type"`
+	Title    string  `json:"title"`
+	Status   int     `json:"status"`
+	Detail   string  `json:"detail,omitempty"`
+	Instance string  `json:"instance,omitempty"` // urn:request: and the request ID
+	Code     string  `json:"code"`
+	Check    string  `json:"check,omitempty"`  // the check that refused
+	Faults   []Fault `json:"faults,omitempty"` // with invalid-request: every fault
+}
+
+// Fault is one thing wrong with a request's body.
+type Fault struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+}
+
+func (p *Problem) Error() string {
+	text := p.Code + ": " + p.Detail
+	for _, f := range p.Faults {
+		text += "; " + f.Field + ": " + f.Detail
+	}
+	return text
+}

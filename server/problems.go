@@ -1,0 +1,81 @@
+package server
+
+import (
+	"net/http"
+
+	"latchkey/unblock"
+)
+
+// problem is one kind of problem document: the stable code, its HTTP status, its
+// title, and what the caller can do about it.
+type problem struct {
+	code   string
+	status int
+	title  string
+	remedy string
+}
+
+// Codes of problems that come up in the server itself. Those of the use case are
+// unblock's.
+const (
+	codeMalformed      = "malformed-json"
+	codeInvalid        = "invalid-request"
+	codeTooLarge       = "request-too-large"
+	codeMediaType      = "unsupported-media-type"
+	codeRoute          = "route-unknown"
+	codeMethod         = "method-not-allowed"
+	codeNoCertificate  = "client-certificate-required"
+	codeClientUnknown  = "client-unknown"
+	codeRole           = "role-forbidden"
+	codeTypeUnknown    = "card-type-unknown"
+	codeProfileUnknown = "profile-unknown"
+	codeInternal       = "internal-error"
+)
+
+// problems lists every problem that the API answers with, in the order in which
+// docs/problems.md shows them.
+func problems() []problem {
+	return []problem{
+		{codeMalformed, http.StatusBadRequest, "The body is not the JSON expected", "Send one JSON object with the fields of the API description and no others."},
+		{codeInvalid, http.StatusUnprocessableEntity, "The request has faults", "Mend every fault listed in faults."},
+		{codeTooLarge, http.StatusRequestEntityTooLarge, "The body is too large", "Send less. A bulk import may be any length; one line of it may have 16 KiB."},
+		{codeMediaType, http.StatusUnsupportedMediaType, "The body's media type is not taken", "Set Content-Type to application/json, or application/x-ndjson for an import."},
+		{codeRoute, http.StatusNotFound, "There is no such resource", "Compare the path with the API description at /openapi.yaml."},
+		{codeMethod, http.StatusMethodNotAllowed, "The resource does not take this method", "Compare the method with the API description at /openapi.yaml."},
+		{codeNoCertificate, http.StatusUnauthorized, "A client certificate is required", "Connect with a certificate of the CA that the server is configured with."},
+		{codeClientUnknown, http.StatusForbidden, "The client is not known", "Have the certificate's subject or name added to clients in the server's configuration."},
+		{codeRole, http.StatusForbidden, "The client's roles do not allow this", "Use a client with one of the roles that the API description names."},
+		{string(unblock.CallerUnknown), http.StatusUnauthorized, "The caller is not authenticated", "Connect with a client certificate."},
+		{string(unblock.DelegationRefused), http.StatusForbidden, "The client may not name an operator", "Have names_operators set for the client, or call with the operator's own certificate."},
+		{string(unblock.OperatorRequired), http.StatusUnprocessableEntity, "The operator is missing", "Name the operator on whose behalf you call."},
+		{string(unblock.OperatorMismatch), http.StatusForbidden, "The client acts for itself only", "Leave the operator out, or name yourself."},
+		{string(unblock.OperatorUnknown), http.StatusForbidden, "The operator is not registered", "Have the operator added to operators in the server's configuration."},
+		{string(unblock.CardUnknown), http.StatusNotFound, "The card is not registered", "Check the serial number; register the card with PUT /v1/cards/{serial}."},
+		{string(unblock.CardNotActive), http.StatusConflict, "The card is not active", "Issue a new card, or correct the card's state where it is kept."},
+		{string(unblock.HolderNotActive), http.StatusConflict, "The card's holder is not active", "Correct the holder's state where it is kept, if it is wrong."},
+		{string(unblock.UseCaseOff), http.StatusForbidden, "Unblock card remote is switched off", "An administrator can switch it on for this card type and state; it is off until then."},
+		{string(unblock.CardDataStale), http.StatusConflict, "The card's data is too old", "Have the card synchronised from its source, then try again."},
+		{string(unblock.CardDataMissing), http.StatusConflict, "The card's data is incomplete", "Register the CUID or KDD that the card's profile derives its admin key from."},
+		{string(unblock.PolicyDenied), http.StatusForbidden, "The operator policy does not permit this", "The detail says which policy decided, in its own words."},
+		{string(unblock.AttemptsExhausted), http.StatusConflict, "The card has no attempt left to give", "Report the outcome of the processes before. Where none worked, replace the card."},
+		{string(unblock.ChallengeNotHex), http.StatusUnprocessableEntity, "The challenge is not hex", "Read the challenge from the card's screen again; it has the digits 0-9 and A-F."},
+		{string(unblock.ChallengeAmbiguous), http.StatusUnprocessableEntity, "The challenge is ambiguous", "Ask for the character that the detail names; nothing is guessed."},
+		{string(unblock.ChallengeLength), http.StatusUnprocessableEntity, "The challenge has the wrong length", "Count the groups; the detail says how many digits this card's challenge has."},
+		{string(unblock.ProcessUnknown), http.StatusNotFound, "The unblock process is not known", "Use the ID from the start, with the client that started it."},
+		{string(unblock.ProcessAnswered), http.StatusConflict, "The process was answered already", "Complete or cancel it; start another for a new challenge."},
+		{string(unblock.ProcessNotAnswered), http.StatusConflict, "The process was not answered yet", "Send the challenge first, or cancel the process."},
+		{string(unblock.ProcessFinished), http.StatusConflict, "The process is finished", "Start another."},
+		{string(unblock.ProcessCancelled), http.StatusConflict, "The process was cancelled", "Start another."},
+		{string(unblock.ProcessExpired), http.StatusConflict, "The process has expired", "Start another, and send the challenge sooner."},
+		{string(unblock.ProcessConflict), http.StatusConflict, "The process was changed meanwhile", "Read the process again before going on."},
+		{codeTypeUnknown, http.StatusNotFound, "The card type is not registered", "Register it with PUT /v1/card-types/{id}."},
+		{codeProfileUnknown, http.StatusUnprocessableEntity, "The card profile is not configured", "Use one of the profiles in the server's configuration."},
+		{string(unblock.PolicyFailed), http.StatusInternalServerError, "The operator policy could not be evaluated", "Tell a security officer; the server's log says why. Nothing was given out."},
+		{string(unblock.ProfileUnusable), http.StatusInternalServerError, "The card type's profile cannot be used", "Tell an administrator; the profile is not in the server's configuration."},
+		{string(unblock.HSMRefused), http.StatusInternalServerError, "The HSM cannot answer for this card", "Tell a security officer; the server's log says why. Nothing was given out."},
+		{string(unblock.HSMUnavailable), http.StatusServiceUnavailable, "The HSM is not available", "Try again later. Nothing was given out."},
+		{string(unblock.AuditUnavailable), http.StatusServiceUnavailable, "The audit log cannot be written", "Try again later. Nothing was given out."},
+		{string(unblock.StoreUnavailable), http.StatusServiceUnavailable, "The store is not available", "Try again later. Nothing was given out."},
+		{codeInternal, http.StatusInternalServerError, "Something went wrong in the server", "Tell an administrator the request's ID; the server's log says why."},
+	}
+}
