@@ -1,0 +1,193 @@
+package policy
+
+import (
+	_ "embed" // the built-in policies and their schema
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/schema"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+)
+
+//go:embed default.cedar
+var defaultPolicies string
+
+//go:embed latchkey.cedarschema
+var schemaText string
+
+// Limits in bytes.
+const (
+	// maxFile also bounds how deep expressions can nest, which Cedar's parser does
+	// not: it recurses, and no program survives the end of its stack.
+	maxFile   = 64 << 10
+	maxID     = 64
+	maxReason = 256
+)
+
+// Faults is everything that is wrong with a set of policies, one line for each
+// that begins with its place.
+type Faults []string
+
+func (f Faults) Error() string { return strings.Join(f, "\n") }
+
+func (f *Faults) add(place, format string, args ...any) {
+	*f = append(*f, place+": "+fmt.Sprintf(format, args...))
+}
+
+// Default makes an Engine of the built-in policies.
+func Default() (*Engine, error) {
+	return load([]source{{"default.cedar", defaultPolicies}}, nil)
+}
+
+// LoadDir makes an Engine of all files in a folder whose names end in .cedar; the
+// built-in policies then hold no longer. What is wrong comes back as Faults, all of
+// it at once: files that cannot be read or parsed, policies without @id or @reason,
+// an @id that is there twice, and whatever the schema does not know.
+func LoadDir(dir string) (*Engine, error) {
+	listing, err := os.ReadDir(dir) // in the order of their names
+	if err != nil {
+		return nil, fmt.Errorf("read policies: %w", err)
+	}
+	var sources []source
+	var faults Faults
+	for _, file := range listing {
+		if filepath.Ext(file.Name()) != ".cedar" {
+			continue
+		}
+		text, err := read(filepath.Join(dir, file.Name()))
+		if err != nil {
+			faults.add(file.Name(), "%v", err)
+			continue
+		}
+		sources = append(sources, source{file.Name(), text})
+	}
+	if len(sources) == 0 && len(faults) == 0 {
+		faults.add(dir, "no file here ends in .cedar, so nothing could ever be unblocked")
+	}
+	return load(sources, faults)
+}
+
+func read(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", errors.New("is not a file")
+	}
+	if info.Size() > maxFile {
+		return "", fmt.Errorf("has more than %d bytes; spread the policies over several files", maxFile)
+	}
+	text, err := os.ReadFile(path)
+	return string(text), err
+}
+
+// source is the text of one file.
+type source struct{ name, text string }
+
+// named is a policy with what its annotations say.
+type named struct {
+	id     cedar.PolicyID
+	reason string
+	policy *cedar.Policy
+}
+
+// load parses and checks the sources. Faults found before join those found here.
+func load(sources []source, faults Faults) (*Engine, error) {
+	validator, err := newValidator()
+	if err != nil {
+		return nil, err
+	}
+	var policies []named
+	seen := make(map[cedar.PolicyID]string)
+	for _, s := range sources {
+		list, err := cedar.NewPolicyListFromBytes(s.name, []byte(s.text))
+		if err != nil {
+			faults = append(faults, plain(s.name, err))
+			continue
+		}
+		for _, p := range list {
+			where := place(p.Position())
+			annotations := p.Annotations()
+			n := named{cedar.PolicyID(annotations["id"]), string(annotations["reason"]), p}
+			if fault := textFault(string(n.id), maxID); fault != "" {
+				faults.add(where, "@id %s", fault)
+			} else if first, twice := seen[n.id]; twice {
+				faults.add(where, "@id %q is taken by the policy at %s", n.id, first)
+			} else {
+				seen[n.id] = where
+			}
+			if fault := textFault(n.reason, maxReason); fault != "" {
+				faults.add(where, "@reason %s: it tells the operator why", fault)
+			}
+			for _, err := range each(validator.Policy("", (*ast.Policy)(p.AST()))) {
+				faults.add(where, "%v", err)
+			}
+			policies = append(policies, n)
+		}
+	}
+	if len(policies) == 0 && len(faults) == 0 {
+		faults.add(sources[0].name, "no file holds a policy, so nothing could ever be unblocked")
+	}
+	if len(faults) != 0 {
+		return nil, faults
+	}
+	return newEngine(policies), nil
+}
+
+func newValidator() (*validate.Validator, error) {
+	var s schema.Schema
+	s.SetFilename("latchkey.cedarschema")
+	if err := s.UnmarshalCedar([]byte(schemaText)); err != nil {
+		return nil, fmt.Errorf("parse policy schema: %w", err)
+	}
+	resolved, err := s.Resolve()
+	if err != nil {
+		return nil, fmt.Errorf("resolve policy schema: %w", err)
+	}
+	return validate.New(resolved, validate.WithStrict()), nil
+}
+
+// textFault says what is wrong with an annotation's text, or "".
+func textFault(s string, limit int) string {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return "is missing"
+	case len(s) > limit:
+		return fmt.Sprintf("is longer than %d bytes", limit)
+	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
+		return "has a character that does not print"
+	}
+	return ""
+}
+
+// each takes joined errors apart.
+func each(err error) []error {
+	switch joined := err.(type) { //nolint:errorlint // the validator's own result, never wrapped
+	case nil:
+		return nil
+	case interface{ Unwrap() []error }:
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// plain puts the place in front of what Cedar's parser says, which does not know
+// the file: "parser error: parse error at <input>:LINE:COLUMN WHAT".
+func plain(file string, err error) string {
+	text := strings.TrimPrefix(err.Error(), "parser error: ")
+	before, after, ok := strings.Cut(text, "<input>:")
+	if !ok {
+		return file + ": " + text
+	}
+	return file + ":" + strings.TrimPrefix(before, "parse error at ") + after
+}
+
+func place(p cedar.Position) string { return fmt.Sprintf("%s:%d", p.Filename, p.Line) }
