@@ -116,7 +116,7 @@ func (c Card) Faults(cards, holders States) []Fault {
 		faults = append(faults, Fault{field, fmt.Sprintf(format, args...)})
 	}
 	text := func(field, s string, limit int, required bool) {
-		if fault := textFault(s, limit, required); fault != "" {
+		if fault := TextFault(s, limit, required); fault != "" {
 			add(field, "%s", fault)
 		}
 	}
@@ -158,7 +158,7 @@ func (t Type) Faults(cards States) []Fault {
 		field, value string
 		limit        int
 	}{{"id", t.ID, MaxID}, {"name", t.Name, MaxText}, {"profile", t.Profile, MaxID}} {
-		if fault := textFault(f.value, f.limit, true); fault != "" {
+		if fault := TextFault(f.value, f.limit, true); fault != "" {
 			faults = append(faults, Fault{f.field, fault})
 		}
 	}
@@ -173,8 +173,9 @@ func (t Type) Faults(cards States) []Fault {
 	return faults
 }
 
-// textFault says what is wrong with a line of text from outside, or "".
-func textFault(s string, limit int, required bool) string {
+// TextFault says what is wrong with a line of text from outside, limit being in
+// bytes, or "" where nothing is.
+func TextFault(s string, limit int, required bool) string {
 	switch {
 	case s == "" && required:
 		return "is required"

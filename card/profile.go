@@ -171,13 +171,13 @@ func (p Profile) Faults() []Fault {
 	add := func(field, format string, args ...any) {
 		faults = append(faults, Fault{field, fmt.Sprintf(format, args...)})
 	}
-	if fault := textFault(p.ID, MaxID, true); fault != "" {
+	if fault := TextFault(p.ID, MaxID, true); fault != "" {
 		add("id", "%s", fault)
 	}
-	if fault := textFault(p.Name, MaxText, true); fault != "" {
+	if fault := TextFault(p.Name, MaxText, true); fault != "" {
 		add("name", "%s", fault)
 	}
-	if fault := textFault(p.MasterKey, MaxID, true); fault != "" {
+	if fault := TextFault(p.MasterKey, MaxID, true); fault != "" {
 		add("master_key", "%s", fault)
 	}
 	if p.MasterKeyVersion < 1 || p.MasterKeyVersion > MaxKeyVersion {
