@@ -89,7 +89,7 @@ func ParseChallenge(text string, want int) (Challenge, error) {
 func hexDigit(r rune) (byte, bool) {
 	switch {
 	case r >= '0' && r <= '9', r >= 'A' && r <= 'F', r >= 'a' && r <= 'f':
-		return byte(r), true
+		return byte(r), true //nolint:gosec // r is ASCII here
 	case r == 'O' || r == 'o':
 		return '0', true
 	case r == 'l' || r == 'L' || r == 'I' || r == 'i' || r == '|':

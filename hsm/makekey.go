@@ -64,7 +64,7 @@ func (t *Token) Import(ctx context.Context, n NewKey, value []byte) (Key, error)
 //
 // An AES key check value is a CMAC, so the session object may sign and the copy
 // that stays may not. TDES keys have theirs from the token (CKA_CHECK_VALUE).
-func (t *Token) makeMaster(ctx context.Context, n NewKey, make_ func(*session, []*pkcs11.Attribute) (pkcs11.ObjectHandle, error)) (_ Key, err error) {
+func (t *Token) makeMaster(ctx context.Context, n NewKey, create func(*session, []*pkcs11.Attribute) (pkcs11.ObjectHandle, error)) (_ Key, err error) {
 	if err := n.check(); err != nil {
 		return Key{}, err
 	}
@@ -85,7 +85,7 @@ func (t *Token) makeMaster(ctx context.Context, n NewKey, make_ func(*session, [
 
 	cmac := n.Type.AES()
 	template := append(masterKeyTemplate(n.Type, n.Use, false, cmac), allowedMechanisms(n.Type, n.Use, cmac))
-	made, err := make_(s, template)
+	made, err := create(s, template)
 	if err != nil {
 		return Key{}, fmt.Errorf("make master key: %w", err)
 	}

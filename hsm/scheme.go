@@ -70,6 +70,7 @@ func layOut(master card.KeyType, key card.AdminKey) (derivation, error) {
 			return derivation{}, unfitInput("scheme %s derives a key of type %s, not %s", key.Scheme, card.TDES2, key.Type)
 		}
 		return derivation{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, globalPlatform(key), false}, needs(card.TDES2, card.TDES3)
+	case card.Static: // nothing is derived; see session.answer
 	}
 	return derivation{}, unsupportedScheme(key.Scheme)
 }

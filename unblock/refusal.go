@@ -65,8 +65,9 @@ func (r *Refusal) failure() bool {
 	switch r.Code {
 	case HSMUnavailable, HSMRefused, AuditUnavailable, StoreUnavailable, PolicyFailed, ProfileUnusable:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 func refuse(code Code, detail string) *Refusal { return &Refusal{Code: code, Detail: detail} }
