@@ -35,6 +35,9 @@ type Card struct {
 	// diversification bytes of GlobalPlatform's INITIALIZE UPDATE. Both may be
 	// empty where the diversification scheme does not use them.
 	CUID, KDD []byte
+	// WrappedKey is the card's admin key, wrapped under the profile's master key:
+	// of use to nobody outside the HSM. Empty but with scheme "wrapped".
+	WrappedKey []byte
 	// MasterKeyVersion is the version of the master key that this card's admin
 	// key was derived from when the card was issued. 0 means "not said": the
 	// profile's version is then written down at the card's first registration.
@@ -130,6 +133,9 @@ func (c Card) Faults(cards, holders States) []Fault {
 	}
 	if len(c.KDD) != 0 && len(c.KDD) != KDDLen {
 		add("kdd", "%d bytes; GlobalPlatform key diversification data is %d", len(c.KDD), KDDLen)
+	}
+	if len(c.WrappedKey) > MaxWrapped {
+		add("wrapped_key", "longer than %d bytes", MaxWrapped)
 	}
 	if c.MasterKeyVersion < 0 || c.MasterKeyVersion > MaxKeyVersion {
 		add("master_key_version", "must be from 1 to %d, or left out", MaxKeyVersion)

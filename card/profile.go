@@ -63,16 +63,17 @@ type Algorithm string
 // The response algorithms: the challenge encrypted as it is, without padding.
 const (
 	TDESECB Algorithm = "tdes-ecb" // 8-byte blocks: Windows minidriver, GIDS, PIV 3DES
+	TDESCBC Algorithm = "tdes-cbc" // the same with an IV of zeros, for longer challenges
 	AESECB  Algorithm = "aes-ecb"  // 16-byte blocks: PIV AES, Crescendo AES
 )
 
 // Algorithms lists all response algorithms.
-func Algorithms() []Algorithm { return []Algorithm{TDESECB, AESECB} }
+func Algorithms() []Algorithm { return []Algorithm{TDESECB, TDESCBC, AESECB} }
 
 // Block is the algorithm's block length in bytes, 0 for an unknown algorithm.
 func (a Algorithm) Block() int {
 	switch a {
-	case TDESECB:
+	case TDESECB, TDESCBC:
 		return 8
 	case AESECB:
 		return 16
@@ -95,27 +96,94 @@ type Scheme string
 
 // The diversification schemes.
 const (
-	LatchkeyV1 Scheme = "latchkey-v1" // AES-256-CBC over SHA-256 of key type and serial
-	TDESECBKey Scheme = "tdes-ecb"    // derivation data from a template, TDES-ECB
-	AESECBKey  Scheme = "aes-ecb"     // derivation data from a template, AES-ECB
-	AESCBCKey  Scheme = "aes-cbc"     // derivation data from a template, AES-CBC, zero IV
-	VISA2      Scheme = "visa2"       // GlobalPlatform cards diversified the VISA 2 way
-	EMV        Scheme = "emv"         // GlobalPlatform cards diversified the EMV CPS 1.1 way
-	Static     Scheme = "static"      // the master key is the admin key of a whole fleet
+	LatchkeyV1    Scheme = "latchkey-v1"       // AES-256-CBC over SHA-256 of key type and serial
+	TDESECBKey    Scheme = "tdes-ecb"          // derivation data from a template, TDES-ECB
+	AESECBKey     Scheme = "aes-ecb"           // derivation data from a template, AES-ECB
+	AESCBCKey     Scheme = "aes-cbc"           // derivation data from a template, AES-CBC, zero IV
+	VISA2         Scheme = "visa2"             // GlobalPlatform cards diversified the VISA 2 way
+	EMV           Scheme = "emv"               // GlobalPlatform cards diversified the EMV CPS 1.1 way
+	KDF3          Scheme = "kdf3"              // GlobalPlatform cards diversified by AES-CMAC
+	AN10922AES128 Scheme = "an10922-aes128"    // NXP AN10922, one AES-CMAC
+	AN10922AES192 Scheme = "an10922-aes192"    // known, and refused: see Refusal
+	AN10922AES256 Scheme = "an10922-aes256"    // NXP AN10922, two AES-CMACs
+	AN109222TDEA  Scheme = "an10922-2tdea"     // NXP AN10922, two TDES-CMACs
+	AN109223TDEA  Scheme = "an10922-3tdea"     // NXP AN10922, three TDES-CMACs
+	SP800108      Scheme = "sp800-108-counter" // NIST SP 800-108, counter mode, CMAC
+	Wrapped       Scheme = "wrapped"           // each card its own key, wrapped under the master key
+	Static        Scheme = "static"            // the master key is the admin key of a whole fleet
 )
 
 // Schemes lists all schemes that this version answers with.
 func Schemes() []Scheme {
-	return []Scheme{LatchkeyV1, TDESECBKey, AESECBKey, AESCBCKey, VISA2, EMV, Static}
+	return []Scheme{
+		LatchkeyV1, TDESECBKey, AESECBKey, AESCBCKey, VISA2, EMV, KDF3,
+		AN10922AES128, AN10922AES256, AN109222TDEA, AN109223TDEA, SP800108, Wrapped, Static,
+	}
+}
+
+// Refusal says why a scheme that is in use elsewhere is not carried out here;
+// empty for one that is, or that nobody knows.
+func (s Scheme) Refusal() string {
+	if s == AN10922AES192 {
+		return "scheme an10922-aes192 makes its key of two CMACs xored together, which no PKCS#11 mechanism does inside a token: the key would have to be put together in memory, outside the HSM"
+	}
+	return ""
 }
 
 // Templated tells whether the scheme takes its derivation data from a Template.
 func (s Scheme) Templated() bool {
-	return s == TDESECBKey || s == AESECBKey || s == AESCBCKey
+	switch s {
+	case TDESECBKey, AESECBKey, AESCBCKey, AN10922AES128, AN10922AES192, AN10922AES256, AN109222TDEA, AN109223TDEA, SP800108:
+		return true
+	case LatchkeyV1, VISA2, EMV, KDF3, Wrapped, Static:
+	}
+	return false
 }
 
 // FromKDD tells whether the scheme takes GlobalPlatform key diversification data.
-func (s Scheme) FromKDD() bool { return s == VISA2 || s == EMV }
+func (s Scheme) FromKDD() bool { return s == VISA2 || s == EMV || s == KDF3 }
+
+// CardKeyTypes lists the types of card admin key that the scheme can make.
+func (s Scheme) CardKeyTypes() []KeyType {
+	switch s {
+	case VISA2, EMV, AN109222TDEA:
+		return []KeyType{TDES2}
+	case AN109223TDEA:
+		return []KeyType{TDES3}
+	case AN10922AES128:
+		return []KeyType{AES128}
+	case AN10922AES192:
+		return []KeyType{AES192}
+	case AN10922AES256:
+		return []KeyType{AES256}
+	case KDF3:
+		return []KeyType{AES128, AES192, AES256}
+	case LatchkeyV1, TDESECBKey, AESECBKey, AESCBCKey, SP800108, Wrapped, Static:
+	}
+	return KeyTypes()
+}
+
+// Counter says how scheme sp800-108-counter counts the blocks that it derives.
+type Counter struct {
+	Bits  int  // 8, 16 or 32
+	After bool // behind the fixed input instead of before it
+}
+
+// Wrapping is how the card keys of scheme wrapped are wrapped.
+type Wrapping string
+
+// The wrappings.
+const (
+	KeyWrap    Wrapping = "aes-key-wrap"     // RFC 3394: the key's length and 8 bytes
+	KeyWrapPad Wrapping = "aes-key-wrap-pad" // RFC 5649: as long, with another check
+	CBCPad     Wrapping = "aes-cbc-pad"      // a 16-byte IV, then AES-CBC with PKCS#7 padding; no check of its own
+)
+
+// Wrappings lists all wrappings.
+func Wrappings() []Wrapping { return []Wrapping{KeyWrap, KeyWrapPad, CBCPad} }
+
+// MaxWrapped is the longest wrapped card key in bytes.
+const MaxWrapped = 64
 
 // RetryLimit is how many wrong responses a card survives.
 type RetryLimit int
@@ -160,8 +228,10 @@ type Profile struct {
 	MasterKeyVersion int
 	// Input makes the derivation data of a templated scheme.
 	Input Template
-	// KeyNumber is the key number that goes into VISA2 and EMV data.
+	// KeyNumber is the key number that goes into VISA2, EMV and KDF3 data.
 	KeyNumber byte
+	Counter   Counter  // of scheme sp800-108-counter
+	Wrapping  Wrapping // of scheme wrapped
 	Retry     RetryLimit
 }
 
@@ -198,40 +268,63 @@ func (p Profile) Faults() []Fault {
 		add("wrong_responses_survived", "must be 2 or more, \"unlimited\" or \"unknown\"")
 	}
 	switch {
+	case p.Scheme.Refusal() != "":
+		add("scheme", "%s", p.Scheme.Refusal())
 	case !slices.Contains(Schemes(), p.Scheme):
 		add("scheme", "%q is not one of %s", p.Scheme, join(Schemes()))
 	case p.Scheme.Templated() && p.Input.Empty():
 		add("input", "is required with scheme %s", p.Scheme)
 	case !p.Scheme.Templated() && !p.Input.Empty():
 		add("input", "scheme %s takes no template; leave it out", p.Scheme)
-	case p.Scheme.FromKDD() && p.CardKeyType != TDES2 && p.CardKeyType.Len() != 0:
-		add("card_key_type", "scheme %s derives 16 bytes: it must be %s", p.Scheme, TDES2)
+	case p.CardKeyType.Len() != 0 && !slices.Contains(p.Scheme.CardKeyTypes(), p.CardKeyType):
+		add("card_key_type", "scheme %s makes keys of type %s", p.Scheme, join(p.Scheme.CardKeyTypes()))
+	}
+	if counter := p.Counter; p.Scheme == SP800108 {
+		if counter.Bits != 8 && counter.Bits != 16 && counter.Bits != 32 {
+			add("counter_bits", "must be 8, 16 or 32 with scheme %s", p.Scheme)
+		}
+	} else if counter != (Counter{}) {
+		add("counter_bits", "only scheme %s counts; leave it out", SP800108)
+	}
+	if p.Scheme == Wrapped {
+		if !slices.Contains(Wrappings(), p.Wrapping) {
+			add("wrapping", "%q is not one of %s", p.Wrapping, join(Wrappings()))
+		}
+	} else if p.Wrapping != "" {
+		add("wrapping", "only scheme %s unwraps; leave it out", Wrapped)
 	}
 	return faults
 }
 
-// AdminKey names one card's admin key by what it is derived from.
+// AdminKey names one card's admin key by what it is made from.
 type AdminKey struct {
-	Master    string  // master key label
-	Version   int     // master key version
-	Scheme    Scheme  // how to derive
-	Type      KeyType // what comes out
-	Data      []byte  // diversification data, as Scheme wants it
-	KeyNumber byte    // VISA2 and EMV only
+	Master    string   // master key label
+	Version   int      // master key version
+	Scheme    Scheme   // how to make it
+	Type      KeyType  // what comes out
+	Data      []byte   // diversification data, or the wrapped key, as Scheme wants it
+	KeyNumber byte     // VISA2, EMV and KDF3 only
+	Counter   Counter  // SP800108 only
+	Wrapping  Wrapping // Wrapped only
 }
 
 // AdminKey tells which key the card's admin key is. It fails where the card
 // lacks the data that the profile's scheme needs.
 func (p Profile) AdminKey(c Card) (AdminKey, error) {
 	k := AdminKey{
-		Master: p.MasterKey, Version: c.MasterKeyVersion,
-		Scheme: p.Scheme, Type: p.CardKeyType, KeyNumber: p.KeyNumber,
+		Master: p.MasterKey, Version: c.MasterKeyVersion, Scheme: p.Scheme, Type: p.CardKeyType,
+		KeyNumber: p.KeyNumber, Counter: p.Counter, Wrapping: p.Wrapping,
 	}
 	if k.Version == 0 {
 		k.Version = p.MasterKeyVersion
 	}
 	switch {
 	case p.Scheme == Static:
+	case p.Scheme == Wrapped:
+		if len(c.WrappedKey) == 0 {
+			return AdminKey{}, fmt.Errorf("scheme %s needs the card's wrapped key", p.Scheme)
+		}
+		k.Data = c.WrappedKey
 	case p.Scheme.FromKDD():
 		if len(c.KDD) != KDDLen {
 			return AdminKey{}, fmt.Errorf("scheme %s needs the card's %d-byte KDD", p.Scheme, KDDLen)
