@@ -21,8 +21,25 @@ type Use string
 const (
 	ForDeriving   Use = "derive"  // CKA_DERIVE: card admin keys are derived from it
 	ForEncrypting Use = "encrypt" // CKA_ENCRYPT: it is a fleet's admin key itself (static)
-	ForNothing    Use = "none"    // neither, or both: not one of ours
+	ForUnwrapping Use = "unwrap"  // CKA_UNWRAP: it has wrapped card admin keys (wrapped)
+	// ForMACs is CKA_DERIVE and CKA_ENCRYPT together, which the schemes made of
+	// CMACs need on tokens that have no SP 800-108 mechanism. It is weaker: see
+	// Weakness.
+	ForMACs    Use = "mac"
+	ForNothing Use = "none" // none of these: not one of ours
 )
+
+// Uses lists the uses that a master key can be made for.
+func Uses() []Use { return []Use{ForDeriving, ForMACs, ForUnwrapping, ForEncrypting} }
+
+// Weakness says what a key made for this use lets the holder of the token's PIN
+// do beyond what Latchkey does with it; empty where that is nothing.
+func (u Use) Weakness() string {
+	if u == ForMACs {
+		return "the key may both derive and encrypt: whoever has the token's PIN can compute card admin keys outside the token"
+	}
+	return ""
+}
 
 // Key is a master key in the token.
 type Key struct {
@@ -39,6 +56,8 @@ type Key struct {
 	Local            bool `json:"generated_in_token"`
 	// Fault says why the key is not used, empty where it is fit.
 	Fault string `json:"fault,omitempty"`
+	// Weakness is that of its use.
+	Weakness string `json:"weakness,omitempty"`
 
 	id     []byte
 	handle pkcs11.ObjectHandle
@@ -57,6 +76,9 @@ const (
 	// AESECBZero is PKCS#11's CKA_CHECK_VALUE of AES keys: the first 3 bytes of a
 	// zero block under AES-ECB.
 	AESECBZero Convention = "aes-ecb-zero"
+	// AESECBOnes is GlobalPlatform's of AES keys: the first 3 bytes of a block of
+	// 01 bytes under AES-ECB.
+	AESECBOnes Convention = "aes-ecb-01"
 )
 
 // KCV is a key check value: 3 bytes in upper-case hex, with its convention.
@@ -227,6 +249,7 @@ func (s *session) key(h pkcs11.ObjectHandle) (_ Key, ok bool, err error) {
 		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, nil),
 		pkcs11.NewAttribute(pkcs11.CKA_ALWAYS_SENSITIVE, nil),
 		pkcs11.NewAttribute(pkcs11.CKA_LOCAL, nil),
+		pkcs11.NewAttribute(pkcs11.CKA_UNWRAP, nil),
 	})
 	if err := s.call("C_GetAttributeValue", err); err != nil {
 		return Key{}, false, err
@@ -235,7 +258,7 @@ func (s *session) key(h pkcs11.ObjectHandle) (_ Key, ok bool, err error) {
 	is := func(i int) bool { return len(value(i)) == 1 && value(i)[0] != 0 }
 	k := Key{
 		Label: string(value(0)), id: value(1), handle: h,
-		Use: useOf(is(3), is(4)), Extractable: is(5), NeverExtractable: is(6),
+		Use: useOf(is(3), is(4), is(10)), Extractable: is(5), NeverExtractable: is(6),
 		Sensitive: is(7), AlwaysSensitive: is(8), Local: is(9),
 	}
 	if k.Type, ok = s.typeOf(h, value(2)); !ok {
@@ -244,23 +267,28 @@ func (s *session) key(h pkcs11.ObjectHandle) (_ Key, ok bool, err error) {
 	var named []byte
 	k.Version, named = parseKeyID(k.id)
 	k.KCV = s.kcvs(h, k.Type, named)
+	k.Weakness = k.Use.Weakness()
 	switch {
 	case k.Extractable:
 		k.Fault = "the key is extractable: it could leave the token"
 	case !k.Sensitive:
 		k.Fault = "the key is not sensitive: it can be read"
 	case k.Use == ForNothing:
-		k.Fault = "the key must have either CKA_DERIVE or CKA_ENCRYPT, and not both"
+		k.Fault = "the key has none of CKA_DERIVE, CKA_ENCRYPT and CKA_UNWRAP, or CKA_UNWRAP with another"
 	}
 	return k, true, nil
 }
 
-func useOf(derive, encrypt bool) Use {
+func useOf(derive, encrypt, unwrap bool) Use {
 	switch {
-	case derive && !encrypt:
+	case derive && encrypt && !unwrap:
+		return ForMACs
+	case derive && !unwrap:
 		return ForDeriving
-	case encrypt && !derive:
+	case encrypt && !unwrap:
 		return ForEncrypting
+	case unwrap && !derive && !encrypt:
+		return ForUnwrapping
 	}
 	return ForNothing
 }

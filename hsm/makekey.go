@@ -1,8 +1,10 @@
 package hsm
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/miekg/pkcs11"
@@ -26,8 +28,10 @@ func (n NewKey) check() error {
 		return unfit("the version must be from 1 to %d", card.MaxKeyVersion)
 	case n.Type.Len() == 0:
 		return unfit("%q is not a key type", n.Type)
-	case n.Use != ForDeriving && n.Use != ForEncrypting:
-		return unfit("the use must be %s or %s", ForDeriving, ForEncrypting)
+	case !slices.Contains(Uses(), n.Use):
+		return unfit("the use must be one of %v", Uses())
+	case n.Use == ForUnwrapping && !n.Type.AES():
+		return unfit("a key for use %s must be an AES key", ForUnwrapping)
 	}
 	return nil
 }
@@ -113,13 +117,60 @@ func (s *session) checkValue(h pkcs11.ObjectHandle, t card.KeyType) ([]byte, err
 		}
 		return attributes[0].Value, nil
 	}
+	mac, err := s.cmac(h, t)
+	if err != nil {
+		return nil, err
+	}
+	return mac[:kcvLen], nil
+}
+
+// cmac is the CMAC of a block of zeros under a key that may sign.
+func (s *session) cmac(h pkcs11.ObjectHandle, t card.KeyType) ([]byte, error) {
 	err := s.ctx.SignInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_CMAC, nil)}, h)
 	if err := s.call("C_SignInit", err); err != nil {
 		return nil, err
 	}
 	mac, err := s.ctx.Sign(s.handle, make([]byte, t.Block()))
 	if err := s.call("C_Sign", err); err != nil {
+		s.spoiled = true // the operation may still be active
 		return nil, err
 	}
-	return mac[:kcvLen], nil
+	if len(mac) < kcvLen {
+		return nil, fmt.Errorf("C_Sign gave a CMAC of %d bytes", len(mac))
+	}
+	return mac, nil
+}
+
+// CheckValue computes the check value of a key that is not in the token, such as
+// one component of a master key, as a session object that is destroyed again.
+func (t *Token) CheckValue(ctx context.Context, kt card.KeyType, value []byte, c Convention) (_ KCV, err error) {
+	block, encrypts := map[Convention]byte{DESZero: 0, AESECBZero: 0, AESECBOnes: 1}[c]
+	switch {
+	case !encrypts && c != AESCMACZero:
+		return KCV{}, &UnsupportedError{fmt.Sprintf("key check value convention %q is not in this version", c)}
+	case kt.AES() != (c != DESZero):
+		return KCV{}, unfitInput("convention %s does not go with a key of type %s", c, kt)
+	}
+	s, err := t.take(ctx)
+	if err != nil {
+		return KCV{}, err
+	}
+	defer t.pool.give(s)
+	h, err := s.create(kt, value, masterKeyTemplate(kt, ForEncrypting, false, !encrypts))
+	if err != nil {
+		return KCV{}, err
+	}
+	defer s.destroy(h, &err)
+	if !encrypts {
+		mac, err := s.cmac(h, kt)
+		if err != nil {
+			return KCV{}, err
+		}
+		return kcv(c, mac[:kcvLen]), nil
+	}
+	out, err := s.encryptBlocks(Key{Type: kt, handle: h}, bytes.Repeat([]byte{block}, kt.Block()))
+	if err != nil {
+		return KCV{}, err
+	}
+	return kcv(c, out[:kcvLen]), nil
 }

@@ -13,6 +13,8 @@ type session struct {
 	ctx    *pkcs11.Ctx
 	handle pkcs11.SessionHandle
 	calls  *atomic.Int64
+	// nativeCounter tells that the token has CKM_SP800_108_COUNTER_KDF itself.
+	nativeCounter bool
 	// spoiled marks a session that must not go back to the pool.
 	spoiled bool
 }

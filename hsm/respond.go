@@ -54,9 +54,13 @@ func (t *Token) Try(ctx context.Context, masterType card.KeyType, master []byte,
 	if err := checkChallenge(key, alg, challenge); err != nil {
 		return nil, err
 	}
-	use := ForDeriving
-	if key.Scheme == card.Static {
-		use = ForEncrypting
+	use := ForEncrypting
+	if key.Scheme != card.Static {
+		p, err := planFor(masterType, key)
+		if err != nil {
+			return nil, err
+		}
+		use = p.needs()
 	}
 	s, err := t.take(ctx)
 	if err != nil {
@@ -88,21 +92,18 @@ func checkChallenge(key card.AdminKey, alg card.Algorithm, challenge card.Challe
 func (s *session) answer(master Key, key card.AdminKey, alg card.Algorithm, challenge card.Challenge) (_ card.Response, err error) {
 	if key.Scheme == card.Static {
 		if master.Use != ForEncrypting {
-			return nil, unfit("scheme %s needs a key with CKA_ENCRYPT; make it with --use encrypt", key.Scheme)
+			return nil, unfit("scheme %s needs a key made for use %s, this one is for %s", key.Scheme, ForEncrypting, master.Use)
 		}
 		if master.Type != key.Type {
 			return nil, unfit("scheme %s: the master key is %s, the profile's card key %s", key.Scheme, master.Type, key.Type)
 		}
 		return s.encrypt(master.handle, alg, challenge)
 	}
-	d, err := derivationOf(master.Type, key)
+	p, err := planFor(master.Type, key)
 	if err != nil {
 		return nil, err
 	}
-	if master.Use != ForDeriving {
-		return nil, unfit("scheme %s needs a key with CKA_DERIVE", key.Scheme)
-	}
-	cardKey, err := s.derive(master.handle, d, key.Type)
+	cardKey, err := s.cardKey(master, p, key)
 	if err != nil {
 		return nil, err
 	}
@@ -110,36 +111,90 @@ func (s *session) answer(master Key, key card.AdminKey, alg card.Algorithm, chal
 	return s.encrypt(cardKey, alg, challenge)
 }
 
-func (s *session) derive(master pkcs11.ObjectHandle, d derivation, t card.KeyType) (pkcs11.ObjectHandle, error) {
+// cardKey makes the card admin key as the plan says, as a session object.
+func (s *session) cardKey(master Key, p plan, key card.AdminKey) (pkcs11.ObjectHandle, error) {
+	if p.counter != nil && master.Use == ForDeriving && s.nativeCounter {
+		m, free := counterData(master.Type, *p.counter)
+		defer free()
+		return s.derive(master, m, key.Type)
+	}
+	if master.Use != p.needs() {
+		return 0, unfit("scheme %s needs a key made for use %s on this token, this one is for %s", key.Scheme, p.needs(), master.Use)
+	}
+	data := p.encrypt
+	switch {
+	case p.unwrap != nil:
+		return s.unwrap(master, p.unwrap, key)
+	case p.macs != nil:
+		last, err := s.lastBlocks(master, p.macs)
+		if err != nil {
+			return 0, fmt.Errorf("run CMAC: %w", err)
+		}
+		defer clear(last)
+		if repeats(last, master.Type.Block()) {
+			return 0, &UnsupportedError{"two blocks of the derivation data are equal, which would halve the key; such a key is refused"}
+		}
+		data = last
+	}
 	parameter := ecbData
-	if d.cbc {
+	if p.cbc {
 		parameter = cbcData
 	}
-	mechanism, free := parameter(d.mechanism, d.data)
+	m, free := parameter(encryptData(master.Type, p.cbc).number, data)
 	defer free()
-	key, err := s.ctx.DeriveKey(s.handle, []*pkcs11.Mechanism{mechanism}, master, cardKeyTemplate(t))
+	return s.derive(master, m, key.Type)
+}
+
+func (s *session) derive(master Key, m *pkcs11.Mechanism, t card.KeyType) (pkcs11.ObjectHandle, error) {
+	key, err := s.ctx.DeriveKey(s.handle, []*pkcs11.Mechanism{m}, master.handle, cardKeyTemplate(t))
 	return key, s.call("C_DeriveKey", err)
 }
 
-func (s *session) encrypt(key pkcs11.ObjectHandle, alg card.Algorithm, challenge card.Challenge) (card.Response, error) {
-	mechanism := uint(pkcs11.CKM_DES3_ECB)
-	if alg == card.AESECB {
-		mechanism = pkcs11.CKM_AES_ECB
+func (s *session) unwrap(master Key, blob []byte, key card.AdminKey) (pkcs11.ObjectHandle, error) {
+	m, err := unwrapping(key.Wrapping)
+	if err != nil {
+		return 0, err
 	}
-	err := s.ctx.EncryptInit(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, key)
+	var iv []byte
+	if m.number == pkcs11.CKM_AES_CBC_PAD {
+		iv, blob = blob[:aesBlock], blob[aesBlock:]
+	}
+	h, err := s.ctx.UnwrapKey(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(m.number, iv)}, master.handle, blob, unwrapTemplate(key.Type))
+	if err := s.call("C_UnwrapKey", err); err != nil {
+		return 0, err
+	}
+	return h, nil
+}
+
+func (s *session) encrypt(key pkcs11.ObjectHandle, alg card.Algorithm, challenge card.Challenge) (card.Response, error) {
+	var m *pkcs11.Mechanism
+	switch alg {
+	case card.TDESECB:
+		m = pkcs11.NewMechanism(pkcs11.CKM_DES3_ECB, nil)
+	case card.TDESCBC:
+		m = pkcs11.NewMechanism(pkcs11.CKM_DES3_CBC, make([]byte, alg.Block()))
+	case card.AESECB:
+		m = pkcs11.NewMechanism(pkcs11.CKM_AES_ECB, nil)
+	}
+	return s.encryptWith(m, key, challenge)
+}
+
+// encryptWith encrypts whole blocks, without padding.
+func (s *session) encryptWith(m *pkcs11.Mechanism, key pkcs11.ObjectHandle, blocks []byte) ([]byte, error) {
+	err := s.ctx.EncryptInit(s.handle, []*pkcs11.Mechanism{m}, key)
 	if err := s.call("C_EncryptInit", err); err != nil {
 		return nil, err
 	}
-	response, err := s.ctx.Encrypt(s.handle, challenge)
+	out, err := s.ctx.Encrypt(s.handle, blocks)
 	if err := s.call("C_Encrypt", err); err != nil {
 		s.spoiled = true // the operation may still be active
 		return nil, err
 	}
-	if len(response) != len(challenge) {
-		clear(response)
-		return nil, fmt.Errorf("C_Encrypt gave %d bytes for a challenge of %d", len(response), len(challenge))
+	if len(out) != len(blocks) {
+		clear(out)
+		return nil, fmt.Errorf("C_Encrypt gave %d bytes for %d", len(out), len(blocks))
 	}
-	return response, nil
+	return out, nil
 }
 
 // destroy removes a session object at the end of its use. Where that fails, the
@@ -158,14 +213,7 @@ func (s *session) create(t card.KeyType, value []byte, template []*pkcs11.Attrib
 	if len(value) != t.Len() {
 		return 0, unfitInput("a key of type %s has %d bytes, not %d", t, t.Len(), len(value))
 	}
-	// C_CreateObject takes the length from the value and forbids CKA_VALUE_LEN.
-	kept := make([]*pkcs11.Attribute, 0, len(template)+1)
-	for _, a := range template {
-		if a.Type != pkcs11.CKA_VALUE_LEN {
-			kept = append(kept, a)
-		}
-	}
-	kept = append(kept, pkcs11.NewAttribute(pkcs11.CKA_VALUE, value))
+	kept := append(withoutLength(template), pkcs11.NewAttribute(pkcs11.CKA_VALUE, value))
 	h, err := s.ctx.CreateObject(s.handle, kept)
 	return h, s.call("C_CreateObject", err)
 }

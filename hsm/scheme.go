@@ -3,6 +3,7 @@ package hsm
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -11,68 +12,140 @@ import (
 	"latchkey/card"
 )
 
-// derivation is what the token has to do to make a card admin key: encrypt data
-// under the master key, and take the first bytes of that for the key.
-type derivation struct {
-	mechanism uint
-	data      []byte
-	cbc       bool // CBC with an IV of zeros, else ECB
+// plan is what the token has to do to make a card admin key out of a master key.
+// Exactly one of its parts is set. The layouts behind it are in docs/schemes.md
+// with their sources.
+type plan struct {
+	// encrypt: encrypt this under the master key inside the token, and take the
+	// first bytes for the key (CKM_*_ENCRYPT_DATA).
+	encrypt []byte
+	// cbc tells that encrypt goes by CBC with an IV of zeros, not by ECB.
+	cbc bool
+	// macs: the key is the CMACs of these, one after the other.
+	macs []macInput
+	// counter: the same as macs, for tokens that have SP 800-108 themselves.
+	counter *counterKDF
+	// unwrap: the key itself, wrapped under the master key.
+	unwrap []byte
 }
 
-// derivationOf lays out the diversification data of a scheme for a master key
-// of the given type. The layouts are in docs/schemes.md with their sources.
-func derivationOf(master card.KeyType, key card.AdminKey) (derivation, error) {
-	d, err := layOut(master, key)
+// counterKDF is the input of NIST SP 800-108 in counter mode.
+type counterKDF struct {
+	format card.Counter
+	fixed  []byte
+}
+
+// needs tells which use the master key must have been made for.
+func (p plan) needs() Use {
+	switch {
+	case p.unwrap != nil:
+		return ForUnwrapping
+	case p.macs != nil:
+		return ForMACs
+	}
+	return ForDeriving
+}
+
+// masterTypes lists the types of master key that a scheme works with.
+func masterTypes(s card.Scheme, cardKey card.KeyType) []card.KeyType {
+	switch s {
+	case card.LatchkeyV1:
+		return []card.KeyType{card.AES256}
+	case card.AESECBKey, card.AESCBCKey, card.Wrapped:
+		return []card.KeyType{card.AES128, card.AES192, card.AES256}
+	case card.TDESECBKey, card.VISA2, card.EMV:
+		return []card.KeyType{card.TDES2, card.TDES3}
+	case card.SP800108:
+		return card.KeyTypes()
+	case card.KDF3, card.AN10922AES128, card.AN10922AES192, card.AN10922AES256,
+		card.AN109222TDEA, card.AN109223TDEA, card.Static:
+		// The key that comes out is of the master's own type.
+		return []card.KeyType{cardKey}
+	}
+	return nil
+}
+
+// planFor lays out how a card admin key is made from a master key of the type.
+func planFor(master card.KeyType, key card.AdminKey) (plan, error) {
+	if why := key.Scheme.Refusal(); why != "" {
+		return plan{}, &UnsupportedError{why}
+	}
+	if key.Scheme == card.Static || !slices.Contains(card.Schemes(), key.Scheme) {
+		return plan{}, &UnsupportedError{"scheme " + string(key.Scheme) + " is not in this version"}
+	}
+	if key.Type.Len() == 0 {
+		return plan{}, unfitInput("%q is not a key type", key.Type)
+	}
+	if !slices.Contains(key.Scheme.CardKeyTypes(), key.Type) {
+		return plan{}, unfitInput("scheme %s makes keys of type %v, not %s", key.Scheme, key.Scheme.CardKeyTypes(), key.Type)
+	}
+	if types := masterTypes(key.Scheme, key.Type); !slices.Contains(types, master) {
+		return plan{}, unfit("scheme %s works with a master key of type %v, this one is %s", key.Scheme, types, master)
+	}
+	p, err := layOut(master, key)
 	if err != nil {
-		return derivation{}, err
+		return plan{}, err
+	}
+	return p, p.check(master, key)
+}
+
+// check refuses data that makes no whole key, or half a one.
+func (p plan) check(master card.KeyType, key card.AdminKey) error {
+	if p.encrypt == nil {
+		return nil
 	}
 	block := master.Block()
 	switch {
-	case len(d.data)%block != 0:
-		return derivation{}, unfitInput("scheme %s: %d bytes of derivation data are not a multiple of %d", key.Scheme, len(d.data), block)
-	case len(d.data) < key.Type.Len():
-		return derivation{}, unfitInput("scheme %s: %d bytes of derivation data are too few for a key of %d", key.Scheme, len(d.data), key.Type.Len())
-	case !d.cbc && repeats(d.data[:roundUp(key.Type.Len(), block)], block):
+	case len(p.encrypt)%block != 0:
+		return unfitInput("scheme %s: %d bytes of derivation data are not a multiple of %d", key.Scheme, len(p.encrypt), block)
+	case len(p.encrypt) < key.Type.Len():
+		return unfitInput("scheme %s: %d bytes of derivation data are too few for a key of %d", key.Scheme, len(p.encrypt), key.Type.Len())
+	case !p.cbc && repeats(p.encrypt[:roundUp(key.Type.Len(), block)], block):
 		// Equal blocks encrypt to equal parts of the key: a TDES key collapses to
 		// single DES, an AES key to half its length.
-		return derivation{}, &UnsupportedError{fmt.Sprintf("scheme %s: two blocks of the derivation data are equal, which would halve the key; such a key is refused", key.Scheme)}
+		return &UnsupportedError{fmt.Sprintf("scheme %s: two blocks of the derivation data are equal, which would halve the key; such a key is refused", key.Scheme)}
 	}
-	return d, nil
+	return nil
 }
 
-func layOut(master card.KeyType, key card.AdminKey) (derivation, error) {
-	if key.Type.Len() == 0 {
-		return derivation{}, unfitInput("%q is not a key type", key.Type)
-	}
-	needs := func(types ...card.KeyType) error {
-		if slices.Contains(types, master) {
-			return nil
-		}
-		return unfit("scheme %s works with a master key of type %v, this one is %s", key.Scheme, types, master)
-	}
+func layOut(master card.KeyType, key card.AdminKey) (plan, error) {
 	switch key.Scheme {
 	case card.LatchkeyV1:
 		if len(key.Data) == 0 {
-			return derivation{}, unfitInput("scheme %s: the card's serial number is empty", key.Scheme)
+			return plan{}, unfitInput("scheme %s: the card's serial number is empty", key.Scheme)
 		}
-		return derivation{pkcs11.CKM_AES_CBC_ENCRYPT_DATA, latchkeyV1(key.Type, key.Data), true}, needs(card.AES256)
-	case card.TDESECBKey:
-		return derivation{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, key.Data, false}, needs(card.TDES2, card.TDES3)
-	case card.AESECBKey:
-		return derivation{pkcs11.CKM_AES_ECB_ENCRYPT_DATA, key.Data, false}, needs(card.AES128, card.AES192, card.AES256)
+		return plan{encrypt: latchkeyV1(key.Type, key.Data), cbc: true}, nil
+	case card.TDESECBKey, card.AESECBKey:
+		return plan{encrypt: nonNil(key.Data)}, nil
 	case card.AESCBCKey:
-		return derivation{pkcs11.CKM_AES_CBC_ENCRYPT_DATA, key.Data, true}, needs(card.AES128, card.AES192, card.AES256)
-	case card.VISA2, card.EMV:
+		return plan{encrypt: nonNil(key.Data), cbc: true}, nil
+	case card.VISA2, card.EMV, card.KDF3:
 		if len(key.Data) != card.KDDLen {
-			return derivation{}, unfitInput("scheme %s: the KDD has %d bytes, not %d", key.Scheme, len(key.Data), card.KDDLen)
+			return plan{}, unfitInput("scheme %s: the KDD has %d bytes, not %d", key.Scheme, len(key.Data), card.KDDLen)
 		}
-		if key.Type != card.TDES2 {
-			return derivation{}, unfitInput("scheme %s derives a key of type %s, not %s", key.Scheme, card.TDES2, key.Type)
+		if key.Scheme == card.KDF3 {
+			return counterPlan(master, key.Type, counterKDF{card.Counter{Bits: 8}, kdf3Fixed(key)})
 		}
-		return derivation{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, globalPlatform(key), false}, needs(card.TDES2, card.TDES3)
-	case card.Static: // nothing is derived; see session.answer
+		return plan{encrypt: globalPlatform(key)}, nil
+	case card.AN10922AES128, card.AN10922AES256, card.AN109222TDEA, card.AN109223TDEA:
+		return an10922(master, key)
+	case card.SP800108:
+		if len(key.Data) == 0 {
+			return plan{}, unfitInput("scheme %s: the fixed input is empty", key.Scheme)
+		}
+		return counterPlan(master, key.Type, counterKDF{key.Counter, key.Data})
+	case card.Wrapped:
+		want := key.Type.Len() + 8 // the integrity check of RFC 3394 and RFC 5649
+		if key.Wrapping == card.CBCPad {
+			want = aesBlock + roundUp(key.Type.Len()+1, aesBlock)
+		}
+		if len(key.Data) != want {
+			return plan{}, unfitInput("scheme %s: the card's wrapped key has %d bytes; %s of a key of type %s has %d", key.Scheme, len(key.Data), key.Wrapping, key.Type, want)
+		}
+		return plan{unwrap: key.Data}, nil
+	case card.AN10922AES192, card.Static:
 	}
-	return derivation{}, unsupportedScheme(key.Scheme)
+	return plan{}, &UnsupportedError{"scheme " + string(key.Scheme) + " is not in this version"}
 }
 
 // latchkeyV1 is SHA-256 over the scheme's name, the card key's type and the
@@ -93,13 +166,58 @@ func globalPlatform(key card.AdminKey) []byte {
 	return slices.Concat(part, []byte{0xF0, key.KeyNumber}, part, []byte{0x0F, key.KeyNumber})
 }
 
-// unsupportedScheme says why a scheme that others know is not carried out here.
-func unsupportedScheme(s card.Scheme) error {
-	if s == "an10922-aes192" {
-		return &UnsupportedError{"scheme an10922-aes192 xors two CMACs, which no PKCS#11 mechanism does inside the token; the key would have to be put together in memory"}
-	}
-	return &UnsupportedError{"scheme " + string(s) + " is not in this version"}
+// kdf3Fixed is what follows the 8-bit counter in GlobalPlatform's KDF3: the key
+// number, framed by zeros, and the 10 bytes of KDD.
+func kdf3Fixed(key card.AdminKey) []byte {
+	return slices.Concat([]byte{0, 0, 0, key.KeyNumber, 0}, key.Data)
 }
+
+// an10922 lays out NXP AN10922: per block of key a CMAC over a constant byte and
+// the diversification input, always padded to two blocks. (A plain CMAC pads a
+// short input to one, and gives another key.)
+func an10922(master card.KeyType, key card.AdminKey) (plan, error) {
+	constants := map[card.Scheme][]byte{
+		card.AN10922AES128: {0x01},
+		card.AN10922AES256: {0x41, 0x42},
+		card.AN109222TDEA:  {0x21, 0x22},
+		card.AN109223TDEA:  {0x31, 0x32, 0x33},
+	}[key.Scheme]
+	whole := 2 * master.Block()
+	if len(key.Data) == 0 || len(key.Data) >= whole {
+		return plan{}, unfitInput("scheme %s takes 1 to %d bytes of diversification input, not %d", key.Scheme, whole-1, len(key.Data))
+	}
+	var p plan
+	for _, constant := range constants {
+		p.macs = append(p.macs, newMACInput(append([]byte{constant}, key.Data...), whole))
+	}
+	return p, nil
+}
+
+// counterPlan lays out NIST SP 800-108r1, section 4.1, with CMAC: for each block
+// of key the counter, from 1, before or behind the fixed input. The standard's
+// label, separator, context and length are the caller's, in the fixed input.
+func counterPlan(master, t card.KeyType, kdf counterKDF) (plan, error) {
+	if b := kdf.format.Bits; b != 8 && b != 16 && b != 32 {
+		return plan{}, unfitInput("the counter must have 8, 16 or 32 bits, not %d", b)
+	}
+	block := master.Block()
+	p := plan{counter: &kdf}
+	for i := 1; i <= roundUp(t.Len(), block)/block; i++ {
+		counter := binary.BigEndian.AppendUint32(nil, uint32(i))[4-kdf.format.Bits/8:]
+		input := slices.Concat(counter, kdf.fixed)
+		if kdf.format.After {
+			input = slices.Concat(kdf.fixed, counter)
+		}
+		p.macs = append(p.macs, newMACInput(input, block))
+	}
+	return p, nil
+}
+
+// aesBlock is the length of AES's block, and of its IV, in bytes.
+const aesBlock = 16
+
+// nonNil keeps empty data apart from a part of a plan that is not set.
+func nonNil(b []byte) []byte { return append([]byte{}, b...) }
 
 func repeats(data []byte, block int) bool {
 	seen := make(map[string]bool)
@@ -113,3 +231,60 @@ func repeats(data []byte, block int) bool {
 }
 
 func roundUp(n, block int) int { return (n + block - 1) / block * block }
+
+// A mechanism is a PKCS#11 mechanism with its name.
+type mechanism struct {
+	number uint
+	name   string
+}
+
+// encryptData is the mechanism that derives by encrypting under a master key.
+func encryptData(master card.KeyType, cbc bool) mechanism {
+	switch {
+	case !master.AES():
+		return mechanism{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, "CKM_DES3_ECB_ENCRYPT_DATA"}
+	case cbc:
+		return mechanism{pkcs11.CKM_AES_CBC_ENCRYPT_DATA, "CKM_AES_CBC_ENCRYPT_DATA"}
+	}
+	return mechanism{pkcs11.CKM_AES_ECB_ENCRYPT_DATA, "CKM_AES_ECB_ENCRYPT_DATA"}
+}
+
+// ecb is the mechanism that encrypts single blocks under a key of the type.
+func ecb(t card.KeyType) mechanism {
+	if t.AES() {
+		return mechanism{pkcs11.CKM_AES_ECB, "CKM_AES_ECB"}
+	}
+	return mechanism{pkcs11.CKM_DES3_ECB, "CKM_DES3_ECB"}
+}
+
+// unwrapping is the mechanism that undoes a wrapping.
+func unwrapping(w card.Wrapping) (mechanism, error) {
+	switch w {
+	case card.KeyWrap, "":
+		return mechanism{pkcs11.CKM_AES_KEY_WRAP, "CKM_AES_KEY_WRAP"}, nil
+	case card.KeyWrapPad:
+		return mechanism{pkcs11.CKM_AES_KEY_WRAP_PAD, "CKM_AES_KEY_WRAP_PAD"}, nil
+	case card.CBCPad:
+		return mechanism{pkcs11.CKM_AES_CBC_PAD, "CKM_AES_CBC_PAD"}, nil
+	}
+	return mechanism{}, &UnsupportedError{fmt.Sprintf("wrapping %q is not in this version", w)}
+}
+
+// schemeMechanisms lists what a token must have to carry out a scheme with a
+// master key of the type.
+func schemeMechanisms(s card.Scheme, master card.KeyType) []mechanism {
+	switch s {
+	case card.LatchkeyV1, card.AESCBCKey:
+		return []mechanism{encryptData(master, true)}
+	case card.AESECBKey, card.TDESECBKey, card.VISA2, card.EMV:
+		return []mechanism{encryptData(master, false)}
+	case card.KDF3, card.SP800108, card.AN10922AES128, card.AN10922AES256, card.AN109222TDEA, card.AN109223TDEA:
+		return []mechanism{ecb(master), encryptData(master, false)}
+	case card.Wrapped:
+		return []mechanism{{pkcs11.CKM_AES_KEY_WRAP, "CKM_AES_KEY_WRAP"}}
+	case card.Static:
+		return []mechanism{ecb(master)}
+	case card.AN10922AES192:
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 
@@ -31,6 +32,10 @@ func cardKeyTemplate(t card.KeyType) []*pkcs11.Attribute {
 	)
 }
 
+// unwrapTemplate is for a card admin key that is unwrapped. It is the same key as
+// a derived one; only CKA_VALUE_LEN may not be given, since the wrapping holds it.
+func unwrapTemplate(t card.KeyType) []*pkcs11.Attribute { return withoutLength(cardKeyTemplate(t)) }
+
 // masterKeyTemplate is for a master key: never readable, and for its one use
 // only. kcvSign adds the right to sign for as long as the key check value is
 // being made; see makeMaster.
@@ -40,13 +45,13 @@ func masterKeyTemplate(t card.KeyType, use Use, token, kcvSign bool) []*pkcs11.A
 		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
-		pkcs11.NewAttribute(pkcs11.CKA_DERIVE, use == ForDeriving),
-		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, use == ForEncrypting),
+		pkcs11.NewAttribute(pkcs11.CKA_DERIVE, use == ForDeriving || use == ForMACs),
+		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, use == ForEncrypting || use == ForMACs),
 		pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, false),
 		pkcs11.NewAttribute(pkcs11.CKA_SIGN, kcvSign),
 		pkcs11.NewAttribute(pkcs11.CKA_VERIFY, false),
 		pkcs11.NewAttribute(pkcs11.CKA_WRAP, false),
-		pkcs11.NewAttribute(pkcs11.CKA_UNWRAP, false),
+		pkcs11.NewAttribute(pkcs11.CKA_UNWRAP, use == ForUnwrapping),
 	)
 }
 
@@ -66,15 +71,22 @@ func finishedMasterTemplate(label string, id []byte) []*pkcs11.Attribute {
 // makes the key check value.
 func allowedMechanisms(t card.KeyType, use Use, cmac bool) *pkcs11.Attribute {
 	var list []uint
-	switch {
-	case use == ForEncrypting && t.AES():
-		list = []uint{pkcs11.CKM_AES_ECB}
-	case use == ForEncrypting:
-		list = []uint{pkcs11.CKM_DES3_ECB}
-	case t.AES():
-		list = []uint{pkcs11.CKM_AES_ECB_ENCRYPT_DATA, pkcs11.CKM_AES_CBC_ENCRYPT_DATA}
-	default:
-		list = []uint{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA}
+	switch use {
+	case ForEncrypting:
+		list = []uint{ecb(t).number}
+		if !t.AES() {
+			list = append(list, pkcs11.CKM_DES3_CBC) // responses to longer challenges
+		}
+	case ForDeriving:
+		list = []uint{encryptData(t, false).number, ckmSP800108Counter}
+		if t.AES() {
+			list = append(list, encryptData(t, true).number)
+		}
+	case ForMACs:
+		list = []uint{ecb(t).number, encryptData(t, false).number}
+	case ForUnwrapping:
+		list = []uint{pkcs11.CKM_AES_KEY_WRAP, pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_CBC_PAD}
+	case ForNothing:
 	}
 	if cmac {
 		list = append(list, pkcs11.CKM_AES_CMAC)
@@ -97,6 +109,12 @@ func keyShape(t card.KeyType) []*pkcs11.Attribute {
 		shape = append(shape, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, t.Len()))
 	}
 	return shape
+}
+
+// withoutLength drops CKA_VALUE_LEN, which C_CreateObject and C_UnwrapKey refuse:
+// they take the length from the value.
+func withoutLength(template []*pkcs11.Attribute) []*pkcs11.Attribute {
+	return slices.DeleteFunc(template, func(a *pkcs11.Attribute) bool { return a.Type == pkcs11.CKA_VALUE_LEN })
 }
 
 func keyType(t card.KeyType) uint {

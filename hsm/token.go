@@ -36,6 +36,8 @@ type Token struct {
 	anchor pkcs11.SessionHandle
 	pool   *pool
 	calls  atomic.Int64
+	// nativeCounter tells that the token has CKM_SP800_108_COUNTER_KDF.
+	nativeCounter bool
 
 	mu      sync.RWMutex
 	keys    map[keyName][]Key
@@ -62,6 +64,12 @@ func (m *Module) Open(ctx context.Context, c Config) (*Token, error) {
 		_ = m.ctx.CloseSession(t.anchor)
 		return nil, fmt.Errorf("log in to token %q: %w", info.Label, failed("C_Login", err))
 	}
+	mechanisms, err := t.Mechanisms()
+	if err != nil {
+		_ = m.ctx.CloseSession(t.anchor)
+		return nil, err
+	}
+	t.nativeCounter = slices.Contains(mechanisms, ckmSP800108Counter)
 	t.pool = newPool(c.Sessions, t.openSession)
 	if err := t.reload(ctx); err != nil {
 		_ = t.Close(ctx)
@@ -140,7 +148,7 @@ func (t *Token) session(flags uint) (*session, error) {
 	if err != nil {
 		return nil, failed("C_OpenSession", err)
 	}
-	return &session{ctx: t.module.ctx, handle: h, calls: &t.calls}, nil
+	return &session{ctx: t.module.ctx, handle: h, calls: &t.calls, nativeCounter: t.nativeCounter}, nil
 }
 
 // Mechanisms lists the token's mechanisms by their CKM_ numbers, sorted.
@@ -173,8 +181,9 @@ func (t *Token) Schemes() ([]SchemeSupport, error) {
 	var list []SchemeSupport
 	for _, scheme := range card.Schemes() {
 		support := SchemeSupport{Scheme: scheme, Supported: true}
-		for _, m := range schemeMechanisms(scheme) {
-			if !slices.Contains(mechanisms, m.number) {
+		native := slices.Contains(mechanisms, ckmSP800108Counter) && (scheme == card.KDF3 || scheme == card.SP800108)
+		for _, m := range schemeMechanisms(scheme, typicalMaster(scheme)) {
+			if !native && !slices.Contains(mechanisms, m.number) {
 				support = SchemeSupport{Scheme: scheme, Reason: "the token does not list " + m.name}
 			}
 		}
@@ -183,20 +192,7 @@ func (t *Token) Schemes() ([]SchemeSupport, error) {
 	return list, nil
 }
 
-type mechanism struct {
-	number uint
-	name   string
-}
-
-func schemeMechanisms(s card.Scheme) []mechanism {
-	switch s {
-	case card.LatchkeyV1, card.AESCBCKey:
-		return []mechanism{{pkcs11.CKM_AES_CBC_ENCRYPT_DATA, "CKM_AES_CBC_ENCRYPT_DATA"}}
-	case card.AESECBKey:
-		return []mechanism{{pkcs11.CKM_AES_ECB_ENCRYPT_DATA, "CKM_AES_ECB_ENCRYPT_DATA"}}
-	case card.TDESECBKey, card.VISA2, card.EMV:
-		return []mechanism{{pkcs11.CKM_DES3_ECB_ENCRYPT_DATA, "CKM_DES3_ECB_ENCRYPT_DATA"}}
-	case card.Static:
-	}
-	return nil
+// typicalMaster is a master key type that goes with the scheme.
+func typicalMaster(s card.Scheme) card.KeyType {
+	return masterTypes(s, s.CardKeyTypes()[len(s.CardKeyTypes())-1])[0]
 }
