@@ -27,7 +27,7 @@ type Token struct{ softtoken.Token }
 // would prove nothing and look as if it did.
 func New(tb testing.TB) *Token {
 	tb.Helper()
-	t, err := softtoken.Make(tb.TempDir(), "test-"+strings.ToLower(rand.Text()[:12]))
+	t, err := softtoken.Make(tb.Context(), tb.TempDir(), "test-"+strings.ToLower(rand.Text()[:12]))
 	if err != nil {
 		tb.Fatal(err)
 	}

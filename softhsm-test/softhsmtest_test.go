@@ -92,10 +92,20 @@ func TestExistingToken(t *testing.T) {
 	if again != fixture.Token {
 		t.Error("a token found again is not the one that was made")
 	}
-	if _, err := softtoken.Make(fixture.Dir, fixture.Label); !errors.Is(err, fs.ErrExist) {
+	if _, err := softtoken.Make(t.Context(), fixture.Dir, fixture.Label); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("making a second token in the same place: %v; want %v", err, fs.ErrExist)
 	}
 	if _, err := softtoken.Existing(t.TempDir(), "none"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("looking for a token where there is none: %v; want %v", err, fs.ErrNotExist)
+	}
+}
+
+func TestFailedTokenLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := softtoken.Make(t.Context(), dir, strings.Repeat("x", 33)); err == nil {
+		t.Fatal("a token is made with a label that PKCS#11 has no room for")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("it leaves %v, %v", left, err)
 	}
 }

@@ -4,6 +4,7 @@
 package softtoken
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -47,30 +48,33 @@ func at(dir, label string) (Token, error) {
 }
 
 // Make makes a token with a random PIN in dir, which must exist and hold none
-// yet. The label has 1 to 32 bytes. The security officer's PIN is thrown away:
-// who wants another user PIN makes another token.
+// yet (else fs.ErrExist). Where it fails it leaves nothing behind. The label has
+// 1 to 32 bytes. The security officer's PIN is thrown away: who wants another
+// user PIN makes another token.
 //
 // softhsm2-util takes PINs from its arguments or a terminal, so for the moment
 // that it runs, the machine's other users can see them.
-func Make(dir, label string) (Token, error) {
+func Make(ctx context.Context, dir, label string) (_ Token, err error) {
 	t, err := at(dir, label)
 	if err != nil {
 		return Token{}, err
 	}
+	t.PIN = rand.Text()
 	tokens := filepath.Join(t.Dir, "tokens")
 	if err := os.Mkdir(tokens, 0o700); err != nil {
 		return Token{}, fmt.Errorf("make token: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(tokens), os.RemoveAll(t.Conf), os.RemoveAll(t.PINFile))
+		}
+	}()
 	conf := fmt.Sprintf("directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", tokens)
 	if err := os.WriteFile(t.Conf, []byte(conf), 0o600); err != nil {
 		return Token{}, fmt.Errorf("make token: %w", err)
 	}
-	t.PIN = rand.Text()
-	if err := os.WriteFile(t.PINFile, []byte(t.PIN+"\n"), 0o600); err != nil {
-		return Token{}, fmt.Errorf("make token: %w", err)
-	}
 	//nolint:gosec // the caller is a test or the demonstration, and names the label
-	util := exec.Command("softhsm2-util", "--module", t.Module, "--init-token", "--free",
+	util := exec.CommandContext(ctx, "softhsm2-util", "--module", t.Module, "--init-token", "--free",
 		"--label", label, "--so-pin", rand.Text(), "--pin", t.PIN)
 	util.Env = append(os.Environ(), t.Env()...)
 	if out, err := util.CombinedOutput(); err != nil {
@@ -78,6 +82,9 @@ func Make(dir, label string) (Token, error) {
 			err = ErrMissing
 		}
 		return Token{}, fmt.Errorf("make token: softhsm2-util: %w\n%s", err, out)
+	}
+	if err := os.WriteFile(t.PINFile, []byte(t.PIN+"\n"), 0o600); err != nil {
+		return Token{}, fmt.Errorf("make token: %w", err)
 	}
 	return t, nil
 }
@@ -104,7 +111,7 @@ func (t Token) Env() []string { return []string{"SOFTHSM2_CONF=" + t.Conf} }
 // Debian and its kin put it.
 func FindModule() (string, error) {
 	if path := os.Getenv(ModuleEnv); path != "" {
-		if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(path); err != nil { //nolint:gosec // who starts the process may name its module
 			return "", fmt.Errorf("%s: %w", ModuleEnv, err)
 		}
 		return path, nil

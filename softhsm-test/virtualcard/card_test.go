@@ -1,7 +1,7 @@
 package virtualcard
 
 import (
-	"crypto/des" //nolint:gosec // what the cards in the field speak
+	"crypto/des"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
