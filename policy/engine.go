@@ -35,7 +35,7 @@ func newEngine(policies []named) *Engine {
 	for _, p := range policies {
 		e.policies.Add(p.id, p.policy)
 		e.reasons[p.id] = p.reason
-		if p.policy.Effect() == cedar.Permit {
+		if p.permits() {
 			needed = append(needed, p.reason)
 		}
 		// Cedar's own formatting, so that neither comments nor layout nor the

@@ -1,26 +1,21 @@
 package policy
 
 import (
-	_ "embed" // the built-in policies and their schema
+	_ "embed" // the built-in policies
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
-	"github.com/cedar-policy/cedar-go/x/exp/ast"
-	"github.com/cedar-policy/cedar-go/x/exp/schema"
-	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 )
 
 //go:embed default.cedar
 var defaultPolicies string
-
-//go:embed latchkey.cedarschema
-var schemaText string
 
 // Limits in bytes.
 const (
@@ -99,9 +94,11 @@ type named struct {
 	policy *cedar.Policy
 }
 
+func (n named) permits() bool { return n.policy.Effect() == cedar.Permit }
+
 // load parses and checks the sources. Faults found before join those found here.
 func load(sources []source, faults Faults) (*Engine, error) {
-	validator, err := newValidator()
+	rules, err := newRules()
 	if err != nil {
 		return nil, err
 	}
@@ -127,32 +124,19 @@ func load(sources []source, faults Faults) (*Engine, error) {
 			if fault := textFault(n.reason, maxReason); fault != "" {
 				faults.add(where, "@reason %s: it tells the operator why", fault)
 			}
-			for _, err := range each(validator.Policy("", (*ast.Policy)(p.AST()))) {
-				faults.add(where, "%v", err)
+			for _, fault := range rules.faults(p) {
+				faults.add(where, "%s", fault)
 			}
 			policies = append(policies, n)
 		}
 	}
-	if len(policies) == 0 && len(faults) == 0 {
-		faults.add(sources[0].name, "no file holds a policy, so nothing could ever be unblocked")
+	if len(faults) == 0 && !slices.ContainsFunc(policies, named.permits) {
+		faults.add(sources[0].name, "no policy permits anything, so nothing could ever be unblocked")
 	}
 	if len(faults) != 0 {
 		return nil, faults
 	}
 	return newEngine(policies), nil
-}
-
-func newValidator() (*validate.Validator, error) {
-	var s schema.Schema
-	s.SetFilename("latchkey.cedarschema")
-	if err := s.UnmarshalCedar([]byte(schemaText)); err != nil {
-		return nil, fmt.Errorf("parse policy schema: %w", err)
-	}
-	resolved, err := s.Resolve()
-	if err != nil {
-		return nil, fmt.Errorf("resolve policy schema: %w", err)
-	}
-	return validate.New(resolved, validate.WithStrict()), nil
 }
 
 // textFault says what is wrong with an annotation's text, or "".
@@ -166,17 +150,6 @@ func textFault(s string, limit int) string {
 		return "has a character that does not print"
 	}
 	return ""
-}
-
-// each takes joined errors apart.
-func each(err error) []error {
-	switch joined := err.(type) { //nolint:errorlint // the validator's own result, never wrapped
-	case nil:
-		return nil
-	case interface{ Unwrap() []error }:
-		return joined.Unwrap()
-	}
-	return []error{err}
 }
 
 // plain puts the place in front of what Cedar's parser says, which does not know

@@ -8,10 +8,10 @@ import (
 
 // translate puts a request into the words of latchkey.cedarschema.
 func translate(r Request) (cedar.Request, cedar.EntityMap) {
-	operator := cedar.NewEntityUID("Operator", cedar.String(r.Operator.ID))
-	client := cedar.NewEntityUID("Client", cedar.String(r.Client))
-	kind := cedar.NewEntityUID("CardType", cedar.String(r.Card.Type))
-	card := cedar.NewEntityUID("Card", cedar.String(r.Card.Serial))
+	operator := cedar.NewEntityUID(operatorType, cedar.String(r.Operator.ID))
+	client := cedar.NewEntityUID(clientType, cedar.String(r.Client))
+	kind := cedar.NewEntityUID(cardTypeType, cedar.String(r.Card.Type))
+	card := cedar.NewEntityUID(cardType, cedar.String(r.Card.Serial))
 
 	who := cedar.RecordMap{
 		"id":     cedar.String(r.Operator.ID),
@@ -46,7 +46,7 @@ func translate(r Request) (cedar.Request, cedar.EntityMap) {
 	}
 	return cedar.Request{
 		Principal: operator,
-		Action:    cedar.NewEntityUID("Action", "unblock"),
+		Action:    unblockAction(),
 		Resource:  card,
 		Context: cedar.NewRecord(cedar.RecordMap{
 			"reason":    cedar.String(strings.TrimSpace(r.Reason)),
