@@ -79,7 +79,7 @@ func counterData(master card.KeyType, kdf counterKDF) (_ *pkcs11.Mechanism, free
 		after = 1
 	}
 	fixed := C.CBytes(kdf.fixed)
-	k := C.new_counter_kdf(prf, C.ulong(kdf.format.Bits), after, fixed, C.ulong(len(kdf.fixed))) //nolint:gosec // 8, 16 or 32
+	k := C.new_counter_kdf(prf, C.ulong(kdf.format.Bits), after, fixed, C.ulong(len(kdf.fixed)))
 	if k == nil {
 		panic("out of memory")
 	}

@@ -3,7 +3,7 @@ package hsm_test
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/des" //nolint:gosec // the cards in the field use it
+	"crypto/des"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -30,7 +30,7 @@ func wrap(t *testing.T, kek, key []byte) []byte {
 			b := append(append([]byte{}, a...), r[8*i:8*i+8]...)
 			block.Encrypt(b, b)
 			copy(a, b)
-			binary.BigEndian.PutUint64(a, binary.BigEndian.Uint64(a)^uint64(n*j+i+1)) //nolint:gosec // small
+			binary.BigEndian.PutUint64(a, binary.BigEndian.Uint64(a)^uint64(n*j+i+1))
 			copy(r[8*i:], b[8:])
 		}
 	}
@@ -43,9 +43,9 @@ func softwareECB(t *testing.T, kt card.KeyType, key, challenge []byte) []byte {
 	var err error
 	switch kt {
 	case card.TDES2:
-		block, err = des.NewTripleDESCipher(append(append([]byte{}, key...), key[:8]...)) //nolint:gosec // as above
+		block, err = des.NewTripleDESCipher(append(append([]byte{}, key...), key[:8]...))
 	case card.TDES3:
-		block, err = des.NewTripleDESCipher(key) //nolint:gosec // as above
+		block, err = des.NewTripleDESCipher(key)
 	case card.AES128, card.AES192, card.AES256:
 		block, err = aes.NewCipher(key)
 	}

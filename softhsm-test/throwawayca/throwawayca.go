@@ -109,7 +109,7 @@ func (a *Authority) Client(subject pkix.Name, names ...string) (*Pair, error) {
 			}
 			template.URIs = append(template.URIs, uri)
 		default:
-			return nil, fmt.Errorf("client certificate: %q does not begin with dns:, uri: or email:", name)
+			return nil, fmt.Errorf("client certificate: %q must be dns:NAME, uri:URI or email:ADDRESS", name)
 		}
 	}
 	return a.issue(template)
