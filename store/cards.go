@@ -1,0 +1,214 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"latchkey/audit"
+	"latchkey/card"
+)
+
+// Result tells what a put did.
+type Result string
+
+// The results.
+const (
+	Created   Result = "created"
+	Updated   Result = "updated"
+	Unchanged Result = "unchanged"
+)
+
+// CardPut is a card as it is to be, with the audit entry that tells of it.
+type CardPut struct {
+	Card  card.Card
+	Entry audit.Entry
+}
+
+// PutCard registers a card or brings its data up to date, and writes the audit
+// entry in the same transaction. Where nothing but SyncedAt differs the card is
+// Unchanged: the new time is stored and no audit entry is written, so that a
+// nightly synchronisation does not bury the decisions in the log.
+//
+// A MasterKeyVersion of 0 keeps the version that is stored: what a card's admin
+// key was derived from at its issuance does not change because somebody left it
+// out. At the first registration it is the caller, who knows the card's profile,
+// that fills it in; the store writes what it is given.
+//
+// The data is taken as it is: whoever lets it in checks it with Card.Faults.
+func (s *Store) PutCard(ctx context.Context, c card.Card, e audit.Entry) (Result, error) {
+	var result Result
+	err := s.writer.write(ctx, func(tx *tx) (err error) {
+		result, err = tx.putCard(c, e)
+		return err
+	})
+	if err != nil {
+		return "", s.failed("put card "+c.Serial, err)
+	}
+	return result, nil
+}
+
+// PutCards does PutCard for each in turn, in one transaction: all are on disk
+// when it returns nil, or none. Of a serial that is there twice the last holds.
+func (s *Store) PutCards(ctx context.Context, puts []CardPut) ([]Result, error) {
+	puts = slices.Clone(puts) // the writer may still be at it when a caller has given up
+	var results []Result
+	err := s.writer.write(ctx, func(tx *tx) error {
+		results = make([]Result, len(puts))
+		for i, p := range puts {
+			var err error
+			if results[i], err = tx.putCard(p.Card, p.Entry); err != nil {
+				return fmt.Errorf("card %s: %w", p.Card.Serial, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, s.failed("put cards", err)
+	}
+	return results, nil
+}
+
+// cardColumns are the columns that a card is read from, in scanCard's order.
+const cardColumns = `serial, type, state, cuid, kdd, master_key_version,
+	holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at`
+
+func scanCard(row scanner) (card.Card, error) {
+	var c card.Card
+	var groups []byte
+	var synced sql.NullInt64
+	err := row.Scan(&c.Serial, &c.Type, &c.State, &c.CUID, &c.KDD, &c.MasterKeyVersion,
+		&c.Holder.ID, &c.Holder.Name, &c.Holder.Email, &c.Holder.EmployeeNumber, &c.Holder.Unit, &groups, &c.Holder.State, &synced)
+	if err != nil {
+		return card.Card{}, err
+	}
+	if err := json.Unmarshal(groups, &c.Holder.Groups); err != nil {
+		return card.Card{}, fmt.Errorf("groups of the holder of card %s: %w", c.Serial, err)
+	}
+	c.SyncedAt = fromMicros(synced)
+	return c, nil
+}
+
+func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
+	result := Updated
+	stored, err := scanCard(tx.QueryRow(`SELECT `+cardColumns+` FROM cards WHERE serial = ?1`, c.Serial))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		result = Created
+	case err != nil:
+		return "", err
+	default:
+		if c.MasterKeyVersion == 0 {
+			c.MasterKeyVersion = stored.MasterKeyVersion
+		}
+		if sameCard(stored, c) {
+			_, err := tx.exec(`UPDATE cards SET synced_at = ?2 WHERE serial = ?1`, c.Serial, micros(c.SyncedAt))
+			return Unchanged, err
+		}
+	}
+	groups, err := json.Marshal(c.Holder.Groups)
+	if err != nil {
+		return "", err
+	}
+	_, err = tx.exec(`INSERT INTO cards (`+cardColumns+`, serial_folded, holder_folded)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+		ON CONFLICT (serial) DO UPDATE SET (type, state, cuid, kdd, master_key_version,
+			holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at, holder_folded)
+		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?16)`,
+		c.Serial, c.Type, c.State, c.CUID, c.KDD, c.MasterKeyVersion,
+		c.Holder.ID, c.Holder.Name, c.Holder.Email, c.Holder.EmployeeNumber, c.Holder.Unit, string(groups), c.Holder.State, micros(c.SyncedAt),
+		fold(c.Serial), foldHolder(c.Holder))
+	if err != nil {
+		return "", err
+	}
+	return result, tx.log(e)
+}
+
+// sameCard tells whether nothing but SyncedAt differs.
+func sameCard(a, b card.Card) bool {
+	return a.Serial == b.Serial && a.Type == b.Type && a.State == b.State &&
+		bytes.Equal(a.CUID, b.CUID) && bytes.Equal(a.KDD, b.KDD) && a.MasterKeyVersion == b.MasterKeyVersion &&
+		a.Holder.ID == b.Holder.ID && a.Holder.Name == b.Holder.Name && a.Holder.Email == b.Holder.Email &&
+		a.Holder.EmployeeNumber == b.Holder.EmployeeNumber && a.Holder.Unit == b.Holder.Unit &&
+		slices.Equal(a.Holder.Groups, b.Holder.Groups) && a.Holder.State == b.Holder.State
+}
+
+// Card finds a card by its serial number, character by character, or gives
+// card.ErrNotFound.
+func (s *Store) Card(ctx context.Context, serial string) (card.Card, error) {
+	c, err := scanCard(s.readers.QueryRowContext(ctx, `SELECT `+cardColumns+` FROM cards WHERE serial = ?1`, serial))
+	return c, s.failed("find card "+serial, err)
+}
+
+// PutCardType registers a card type or changes it, and writes the audit entry in
+// the same transaction. Where nothing but UpdatedBy and UpdatedAt differs it is
+// Unchanged and nothing is written: they tell of the last change.
+func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Result, error) {
+	on, err := json.Marshal(t.UnblockRemote)
+	if err != nil {
+		return "", fmt.Errorf("put card type %s: %w", t.ID, err)
+	}
+	var result Result
+	err = s.writer.write(ctx, func(tx *tx) error {
+		result = Updated
+		stored, err := scanType(tx.QueryRow(`SELECT `+typeColumns+` FROM card_types WHERE id = ?1`, t.ID))
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			result = Created
+		case err != nil:
+			return err
+		case stored.Name == t.Name && stored.Profile == t.Profile && maps.Equal(stored.UnblockRemote, t.UnblockRemote):
+			result = Unchanged
+			return nil
+		}
+		_, err = tx.exec(`INSERT INTO card_types (`+typeColumns+`) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+			ON CONFLICT (id) DO UPDATE SET (name, profile, unblock_remote, updated_by, updated_at) = (?2, ?3, ?4, ?5, ?6)`,
+			t.ID, t.Name, t.Profile, string(on), t.UpdatedBy, micros(t.UpdatedAt))
+		if err != nil {
+			return err
+		}
+		return tx.log(e)
+	})
+	if err != nil {
+		return "", s.failed("put card type "+t.ID, err)
+	}
+	return result, nil
+}
+
+// typeColumns are the columns that a card type is read from, in scanType's order.
+const typeColumns = `id, name, profile, unblock_remote, updated_by, updated_at`
+
+func scanType(row scanner) (card.Type, error) {
+	var t card.Type
+	var on []byte
+	var updated sql.NullInt64
+	if err := row.Scan(&t.ID, &t.Name, &t.Profile, &on, &t.UpdatedBy, &updated); err != nil {
+		return card.Type{}, err
+	}
+	if err := json.Unmarshal(on, &t.UnblockRemote); err != nil {
+		return card.Type{}, fmt.Errorf("switches of card type %s: %w", t.ID, err)
+	}
+	t.UpdatedAt = fromMicros(updated)
+	return t, nil
+}
+
+// CardType finds a card type, or gives card.ErrNotFound.
+func (s *Store) CardType(ctx context.Context, id string) (card.Type, error) {
+	t, err := scanType(s.readers.QueryRowContext(ctx, `SELECT `+typeColumns+` FROM card_types WHERE id = ?1`, id))
+	return t, s.failed("find card type "+id, err)
+}
+
+// CardTypes lists the card types by ID.
+func (s *Store) CardTypes(ctx context.Context) ([]card.Type, error) {
+	rows, err := s.readers.QueryContext(ctx, `SELECT `+typeColumns+` FROM card_types ORDER BY id`)
+	if err != nil {
+		return nil, s.failed("list card types", err)
+	}
+	types, err := collect(rows, scanType)
+	return types, s.failed("list card types", err)
+}

@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"latchkey/audit"
+	"latchkey/unblock"
+)
+
+// MaxEntries is how many audit entries Entries gives at most in one call.
+const MaxEntries = 1000
+
+// Apply makes the change durable: the process, the card's count of unconfirmed
+// responses and the audit entry together. See unblock.Ledger.
+func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
+	if c.From < 0 || c.Process.Revision != c.From+1 {
+		return fmt.Errorf("apply change to process %s: revision %d cannot follow %d", c.Process.ID, c.Process.Revision, c.From)
+	}
+	if c.MaxUnconfirmed < 0 {
+		return fmt.Errorf("apply change to process %s: limit of %d unconfirmed responses", c.Process.ID, c.MaxUnconfirmed)
+	}
+	err := s.writer.write(ctx, func(tx *tx) error {
+		if err := tx.putProcess(c.Process, c.From); err != nil {
+			return err
+		}
+		if c.Answer {
+			if err := tx.countAnswer(c.Process.Card, c.MaxUnconfirmed); err != nil {
+				return err
+			}
+		}
+		if c.Confirm {
+			if _, err := tx.exec(`UPDATE unconfirmed SET count = 0 WHERE card = ?1`, c.Process.Card); err != nil {
+				return err
+			}
+		}
+		return tx.log(c.Entry)
+	})
+	return s.failed("apply change to process "+c.Process.ID, err)
+}
+
+// putProcess writes the process if it is still as it was at revision from.
+func (tx *tx) putProcess(p unblock.Process, from int64) error {
+	query := `UPDATE processes SET (state, outcome, card, client, operator, reason,
+			started_at, expires_at, answered_at, finished_at, revision) = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+		WHERE id = ?1 AND revision = ?12 - 1`
+	if from == 0 {
+		query = `INSERT INTO processes (id, state, outcome, card, client, operator, reason,
+			started_at, expires_at, answered_at, finished_at, revision)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING`
+	}
+	n, err := tx.exec(query, p.ID, p.State, p.Outcome, p.Card, p.Client, p.Operator, p.Reason,
+		micros(p.StartedAt), micros(p.ExpiresAt), micros(p.AnsweredAt), micros(p.FinishedAt), p.Revision)
+	if err == nil && n == 0 {
+		return unblock.ErrConflict
+	}
+	return err
+}
+
+// countAnswer counts one more response given out for the card, up to the limit;
+// a limit of 0 is none.
+func (tx *tx) countAnswer(serial string, limit int) error {
+	n, err := tx.exec(`INSERT INTO unconfirmed (card, count) VALUES (?1, 1)
+		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + 1 WHERE unconfirmed.count < ?2 OR ?2 = 0`, serial, limit)
+	if err == nil && n == 0 {
+		return unblock.ErrAttempts
+	}
+	return err
+}
+
+// Append makes a lone audit entry durable. The log gives it its sequence number.
+func (s *Store) Append(ctx context.Context, e audit.Entry) error {
+	err := s.writer.write(ctx, func(tx *tx) error { return tx.log(e) })
+	return s.failed("append to the audit log", err)
+}
+
+// Process finds a process, or gives card.ErrNotFound.
+func (s *Store) Process(ctx context.Context, id string) (unblock.Process, error) {
+	p := unblock.Process{ID: id}
+	var started, expires, answered, finished sql.NullInt64
+	err := s.readers.QueryRowContext(ctx, `SELECT state, outcome, card, client, operator, reason,
+			started_at, expires_at, answered_at, finished_at, revision FROM processes WHERE id = ?1`, id).
+		Scan(&p.State, &p.Outcome, &p.Card, &p.Client, &p.Operator, &p.Reason, &started, &expires, &answered, &finished, &p.Revision)
+	if err != nil {
+		return unblock.Process{}, s.failed("find process "+id, err)
+	}
+	p.StartedAt, p.ExpiresAt = fromMicros(started), fromMicros(expires)
+	p.AnsweredAt, p.FinishedAt = fromMicros(answered), fromMicros(finished)
+	return p, nil
+}
+
+// Unconfirmed counts the responses given out for the card since one last worked.
+// It is 0 for a card that is not known.
+func (s *Store) Unconfirmed(ctx context.Context, serial string) (int, error) {
+	var n int
+	err := s.readers.QueryRowContext(ctx, `SELECT count FROM unconfirmed WHERE card = ?1`, serial).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return n, s.failed("count unconfirmed responses of card "+serial, err)
+}
+
+// Entries gives the audit log in order, from a sequence number on, which counts
+// from 1: at most limit entries, and never more than MaxEntries. A limit of 0 or
+// less is MaxEntries. There are no more entries when the slice is empty.
+func (s *Store) Entries(ctx context.Context, from int64, limit int) ([]audit.Entry, error) {
+	if limit <= 0 || limit > MaxEntries {
+		limit = MaxEntries
+	}
+	rows, err := s.readers.QueryContext(ctx, `SELECT sequence, entry FROM audit_entries WHERE sequence >= ?1 ORDER BY sequence LIMIT ?2`, from, limit)
+	if err != nil {
+		return nil, s.failed("read the audit log", err)
+	}
+	entries, err := collect(rows, func(row scanner) (audit.Entry, error) {
+		var sequence int64
+		var text []byte
+		if err := row.Scan(&sequence, &text); err != nil {
+			return audit.Entry{}, err
+		}
+		var e audit.Entry
+		if err := json.Unmarshal(text, &e); err != nil {
+			return audit.Entry{}, fmt.Errorf("entry %d: %w", sequence, err)
+		}
+		if e.Sequence != sequence {
+			return audit.Entry{}, fmt.Errorf("entry %d says that it is %d: the log was tampered with", sequence, e.Sequence)
+		}
+		return e, nil
+	})
+	return entries, s.failed("read the audit log", err)
+}
+
+// scanner is a row to be read.
+type scanner interface{ Scan(dest ...any) error }
+
+// collect reads all rows and closes them.
+func collect[T any](rows *sql.Rows, read func(scanner) (T, error)) (list []T, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		v, err := read(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rows.Err()
+}

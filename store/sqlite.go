@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	_ "github.com/mattn/go-sqlite3" // the database/sql driver
+	"github.com/pressly/goose/v3"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+const (
+	driver = "sqlite3"
+	// applicationID marks a file as a Latchkey database; see the first migration.
+	applicationID = 0x4C544348
+)
+
+// claim takes the lock that keeps other processes out and makes the database
+// file if it is not there, readable and writable for its owner only. It gives
+// back the path without symbolic links, for which the lock holds.
+//
+// The lock is a file of its own: SQLite keeps POSIX locks on the database file,
+// and those are lost when any descriptor of that file is closed.
+func claim(path string) (string, *os.File, error) {
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", nil, fmt.Errorf("the folder must be made first: %w", err)
+	}
+	if folder, err = filepath.Abs(folder); err != nil {
+		return "", nil, err
+	}
+	path = filepath.Join(folder, filepath.Base(path))
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	lock, err := os.OpenFile(path+"-lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = fmt.Errorf("%w; stop it, or use another database", ErrInUse)
+		}
+		return "", nil, errors.Join(err, lock.Close())
+	}
+	// SQLite gives -wal and -shm the mode of the database file. Where the file
+	// cannot be written SQLite would open it for reading and fail much later.
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		return "", nil, errors.Join(err, lock.Close())
+	}
+	return path, lock, nil
+}
+
+// writerDSN opens for writing. With WAL and synchronous=FULL a commit is on disk
+// when it returns. Another program, such as the sqlite3 shell, is waited for.
+func writerDSN(path string) string {
+	return dsn(path, url.Values{
+		"_journal_mode": {"WAL"}, "_synchronous": {"FULL"}, "_foreign_keys": {"on"},
+		"_busy_timeout": {"5000"}, "_txlock": {"immediate"}, "_stmt_cache_size": {"32"},
+	})
+}
+
+func readerDSN(path string) string {
+	return dsn(path, url.Values{
+		"mode": {"ro"}, "_query_only": {"on"}, "_busy_timeout": {"5000"}, "_stmt_cache_size": {"32"},
+	})
+}
+
+func dsn(path string, options url.Values) string {
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}).String()
+}
+
+// recognise refuses a database that something else than Latchkey made. An empty
+// one is welcome, and so is one where the very first migration was cut off after
+// goose made its table.
+func recognise(ctx context.Context, db *sql.DB) error {
+	var id, tables int
+	if err := db.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id); err != nil {
+		return err
+	}
+	err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema
+		WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name <> ?1`, goose.DefaultTablename).Scan(&tables)
+	if err != nil {
+		return err
+	}
+	if id != applicationID && tables != 0 {
+		return fmt.Errorf("%w; name another file", ErrForeign)
+	}
+	return nil
+}
+
+// migrate brings the schema up to date, each step in a transaction of its own.
+// There is no way down: the way back to an older version is the backup that was
+// made before the upgrade.
+func migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	steps, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	has, knows, err := steps.GetVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if has > knows {
+		return fmt.Errorf("%w: its schema is version %d and this program knows %d; run the newer version, or restore the backup made before the upgrade",
+			ErrNewer, has, knows)
+	}
+	_, err = steps.Up(ctx)
+	return err
+}

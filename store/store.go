@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"latchkey/card"
+	"latchkey/unblock"
+)
+
+// Errors that callers tell apart. Besides these there are card.ErrNotFound for
+// what is not there, and unblock.ErrConflict and unblock.ErrAttempts of Apply.
+var (
+	// ErrClosed says that the store was closed.
+	ErrClosed = errors.New("the store is closed")
+	// ErrUncertain says that the caller's context ended while its write was being
+	// made durable: it is on disk as a whole or not at all, but which is not known.
+	ErrUncertain = errors.New("it is not known whether the write took place")
+	// ErrInUse says that another process has the database open.
+	ErrInUse = errors.New("the database is in use by another Latchkey process")
+	// ErrNewer says that a newer version of Latchkey made the database's schema.
+	ErrNewer = errors.New("the database is newer than this version of Latchkey")
+	// ErrForeign says that the file is a database, but not one of Latchkey's.
+	ErrForeign = errors.New("this is not a Latchkey database")
+	// ErrQuery says that a search is not one that can be carried out.
+	ErrQuery = errors.New("unfit search")
+)
+
+// checkTimeout bounds Check where the caller's context does not.
+const checkTimeout = 5 * time.Second
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	lock    *os.File
+	readers *sql.DB
+	writer  *writer
+	close   func() error
+}
+
+var (
+	_ unblock.Cards  = (*Store)(nil)
+	_ unblock.Ledger = (*Store)(nil)
+)
+
+// Open opens the database at the path and brings its schema up to date. A file
+// that is not there is made, its folder is not. The error is ErrInUse, ErrNewer
+// or ErrForeign where that is what is wrong, and nothing is changed then.
+func Open(ctx context.Context, path string) (*Store, error) {
+	s, err := open(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, path string) (_ *Store, err error) {
+	path, lock, err := claim(path)
+	if err != nil {
+		return nil, err
+	}
+	readers, err := sql.Open(driver, readerDSN(path))
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	readers.SetMaxOpenConns(2 * runtime.GOMAXPROCS(0))
+	readers.SetMaxIdleConns(2 * runtime.GOMAXPROCS(0))
+	db, err := sql.Open(driver, writerDSN(path))
+	if err != nil {
+		return nil, errors.Join(err, readers.Close(), lock.Close())
+	}
+	db.SetMaxOpenConns(1)
+
+	// The writer's connection goes last: closing it moves the -wal into the database.
+	release := func() error { return errors.Join(readers.Close(), db.Close(), lock.Close()) }
+	if err := errors.Join(recognise(ctx, readers), migrate(ctx, db)); err != nil {
+		return nil, errors.Join(err, release())
+	}
+	s := &Store{lock: lock, readers: readers, writer: newWriter(db)}
+	s.close = sync.OnceValue(func() error {
+		s.writer.close()
+		return release()
+	})
+	return s, nil
+}
+
+// Close carries out the writes that wait, then closes the database. What comes
+// afterwards gets ErrClosed. It may be called more than once.
+func (s *Store) Close() error {
+	if err := s.close(); err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
+}
+
+// Check tells whether the store can write durably, by doing so. It takes at most
+// five seconds, or less where the context says so.
+func (s *Store) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	err := s.writer.write(ctx, func(tx *tx) error {
+		_, err := tx.exec(`INSERT INTO heartbeat (id, at) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET at = ?1`, micros(time.Now()))
+		return err
+	})
+	return s.failed("write to the database", err)
+}
+
+// failed says what could not be done, and gives the errors that callers tell
+// apart in place of the database library's.
+func (s *Store) failed(what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrNoRows):
+		err = card.ErrNotFound
+	case s.writer.closed():
+		err = ErrClosed
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// micros is a time as it is stored: microseconds since 1970, or NULL for none.
+func micros(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
+}
+
+func fromMicros(n sql.NullInt64) time.Time {
+	if !n.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(n.Int64).UTC()
+}

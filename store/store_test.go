@@ -1,0 +1,451 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/store"
+	"latchkey/unblock"
+)
+
+// moment has more digits than the store keeps and is not in UTC.
+var moment = time.Date(2026, 3, 29, 2, 30, 15, 123456789, time.FixedZone("", 3600))
+
+// kept is a time as the store gives it back.
+func kept(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func open(t testing.TB, path string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func newStore(t testing.TB) *store.Store {
+	t.Helper()
+	return open(t, filepath.Join(t.TempDir(), "latchkey.db"))
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func same(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+		t.Errorf("%s (-want +got):\n%s", what, d)
+	}
+}
+
+func sampleCard(serial string) card.Card {
+	return card.Card{
+		Serial: serial, Type: "employee", State: "blocked",
+		CUID: []byte{0, 1, 0xff}, KDD: []byte("0123456789"), MasterKeyVersion: 2,
+		Holder: card.Holder{
+			ID: "h-1", Name: "Anna Müller", Email: "anna@example.org", EmployeeNumber: "4711",
+			Unit: "Sales", Groups: []string{"b", "a"}, State: "active",
+		},
+		SyncedAt: moment,
+	}
+}
+
+// start is the change that starts a process for the card.
+func start(id, serial string) unblock.Change {
+	return unblock.Change{
+		Process: unblock.Process{
+			ID: id, State: unblock.Started, Card: serial, Client: "idm", Operator: "olga", Reason: "call 17",
+			StartedAt: moment, ExpiresAt: moment.Add(time.Minute), Revision: 1,
+		},
+		Entry: audit.Entry{Time: moment, Action: audit.UnblockStart, Outcome: audit.Permit, Client: "idm", Process: id, Card: serial},
+	}
+}
+
+// answered is the change that answers it in the same write.
+func answered(id, serial string, limit int) unblock.Change {
+	c := start(id, serial)
+	c.Process.State, c.Process.AnsweredAt = unblock.Answered, moment
+	c.Answer, c.MaxUnconfirmed = true, limit
+	c.Entry.Action = audit.UnblockRespond
+	return c
+}
+
+func TestCardsRoundTrip(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	entry := audit.Entry{Time: moment, Action: audit.CardPut, Outcome: audit.Permit, Client: "idm"}
+
+	full, bare := sampleCard("AB 1"), card.Card{Serial: "ab 1", Type: "x", State: "lost", Holder: card.Holder{ID: "h", Name: "n", State: "left"}}
+	same(t, "first put", must[store.Result](t)(s.PutCard(ctx, full, entry)), store.Created)
+	same(t, "put of a serial in other letters", must[store.Result](t)(s.PutCard(ctx, bare, entry)), store.Created)
+	stored := full
+	stored.SyncedAt = kept(full.SyncedAt)
+	same(t, "full card", must[card.Card](t)(s.Card(ctx, "AB 1")), stored)
+	same(t, "bare card", must[card.Card](t)(s.Card(ctx, "ab 1")), bare)
+
+	// A synchronisation that brings nothing new refreshes the time and no more.
+	later := full
+	later.SyncedAt, later.MasterKeyVersion = moment.Add(time.Hour), 0
+	same(t, "put with a new time only", must[store.Result](t)(s.PutCard(ctx, later, entry)), store.Unchanged)
+	stored.SyncedAt = kept(later.SyncedAt)
+	same(t, "refreshed card", must[card.Card](t)(s.Card(ctx, "AB 1")), stored)
+
+	// Version 0 keeps the version also where something else changes.
+	later.State = "revoked"
+	same(t, "put with a new state", must[store.Result](t)(s.PutCard(ctx, later, entry)), store.Updated)
+	stored.State = "revoked"
+	same(t, "updated card", must[card.Card](t)(s.Card(ctx, "AB 1")), stored)
+
+	if entries := must[[]audit.Entry](t)(s.Entries(ctx, 1, 0)); len(entries) != 3 {
+		t.Errorf("%d audit entries for two cards created and one updated, want 3", len(entries))
+	}
+	if _, err := s.Card(ctx, "AB 2"); !errors.Is(err, card.ErrNotFound) {
+		t.Errorf("card that is not there: %v", err)
+	}
+}
+
+func TestCardTypesRoundTrip(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	entry := audit.Entry{Action: audit.CardTypePut}
+	a := card.Type{ID: "a", Name: "A", Profile: "gids", UnblockRemote: map[string]bool{"blocked": true, "active": false}, UpdatedBy: "adam", UpdatedAt: moment}
+	b := card.Type{ID: "b", Name: "B", Profile: "gids"}
+	same(t, "put b", must[store.Result](t)(s.PutCardType(ctx, b, entry)), store.Created)
+	same(t, "put a", must[store.Result](t)(s.PutCardType(ctx, a, entry)), store.Created)
+
+	again := a
+	again.UpdatedBy, again.UpdatedAt = "eve", moment.Add(time.Hour)
+	same(t, "put of the same by somebody else", must[store.Result](t)(s.PutCardType(ctx, again, entry)), store.Unchanged)
+	a.UpdatedAt = kept(moment)
+	same(t, "types", must[[]card.Type](t)(s.CardTypes(ctx)), []card.Type{a, b})
+
+	again.UnblockRemote = map[string]bool{"blocked": false}
+	same(t, "put with a switch turned", must[store.Result](t)(s.PutCardType(ctx, again, entry)), store.Updated)
+	again.UpdatedAt = kept(again.UpdatedAt)
+	same(t, "type", must[card.Type](t)(s.CardType(ctx, "a")), again)
+	if entries := must[[]audit.Entry](t)(s.Entries(ctx, 1, 0)); len(entries) != 3 {
+		t.Errorf("%d audit entries, want 3", len(entries))
+	}
+	if _, err := s.CardType(ctx, "A"); !errors.Is(err, card.ErrNotFound) {
+		t.Errorf("card type that is not there: %v", err)
+	}
+}
+
+func TestPutCardsIsAllOrNothing(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	puts := []store.CardPut{{Card: sampleCard("1")}, {Card: sampleCard("2")}, {Card: sampleCard("1")}}
+	same(t, "results", must[[]store.Result](t)(s.PutCards(ctx, puts)), []store.Result{store.Created, store.Created, store.Unchanged})
+
+	// An entry that cannot be encoded refuses the whole.
+	puts = []store.CardPut{{Card: sampleCard("3")}, {Card: sampleCard("4"), Entry: audit.Entry{Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}}}
+	if _, err := s.PutCards(ctx, puts); err == nil {
+		t.Fatal("an entry that cannot be written was taken")
+	}
+	if _, err := s.Card(ctx, "3"); !errors.Is(err, card.ErrNotFound) {
+		t.Errorf("card 3 after its import was refused: %v", err)
+	}
+	if entries := must[[]audit.Entry](t)(s.Entries(ctx, 1, 0)); len(entries) != 2 {
+		t.Errorf("%d audit entries, want 2", len(entries))
+	}
+}
+
+func TestProcessesRoundTrip(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	first := start("p1", "c1")
+	if err := s.Apply(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	want := first.Process
+	want.StartedAt, want.ExpiresAt = kept(want.StartedAt), kept(want.ExpiresAt)
+	same(t, "started", must[unblock.Process](t)(s.Process(ctx, "p1")), want)
+
+	second := answered("p1", "c1", 4)
+	second.From, second.Process.Revision = 1, 2
+	if err := s.Apply(ctx, second); err != nil {
+		t.Fatal(err)
+	}
+	want.State, want.AnsweredAt, want.Revision = unblock.Answered, kept(moment), 2
+	same(t, "answered", must[unblock.Process](t)(s.Process(ctx, "p1")), want)
+	if _, err := s.Process(ctx, "p2"); !errors.Is(err, card.ErrNotFound) {
+		t.Errorf("process that is not there: %v", err)
+	}
+}
+
+func TestApplyRefusesWhatDoesNotFit(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	for _, c := range []unblock.Change{start("p1", "c1"), answered("p2", "c1", 2)} {
+		if err := s.Apply(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revision := func(c unblock.Change, from int64) unblock.Change {
+		c.From, c.Process.Revision = from, from+1
+		return c
+	}
+	jump := start("p9", "c1")
+	jump.Process.Revision = 2
+	for name, test := range map[string]struct {
+		change unblock.Change
+		want   error
+	}{
+		"an ID that is taken":             {start("p1", "c1"), unblock.ErrConflict},
+		"a process that is not there":     {revision(start("p9", "c1"), 1), unblock.ErrConflict},
+		"a revision that is past":         {revision(answered("p2", "c1", 0), 2), unblock.ErrConflict},
+		"a revision that does not follow": {jump, nil},
+	} {
+		before := must[[]audit.Entry](t)(s.Entries(ctx, 1, 0))
+		if err := s.Apply(ctx, test.change); err == nil || test.want != nil && !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		same(t, name+": audit log", must[[]audit.Entry](t)(s.Entries(ctx, 1, 0)), before)
+		same(t, name+": unconfirmed", must[int](t)(s.Unconfirmed(ctx, "c1")), 1)
+	}
+}
+
+func TestAttempts(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	const limit, callers = 4, 64
+	race := func(round int) {
+		var won, refused atomic.Int64
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				switch err := s.Apply(ctx, answered(fmt.Sprintf("p-%d-%d", round, i), "c1", limit)); {
+				case err == nil:
+					won.Add(1)
+				case errors.Is(err, unblock.ErrAttempts):
+					refused.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if won.Load() != limit || refused.Load() != callers-limit {
+			t.Errorf("round %d: %d answers and %d refusals, want %d and %d", round, won.Load(), refused.Load(), limit, callers-limit)
+		}
+		same(t, "unconfirmed", must[int](t)(s.Unconfirmed(ctx, "c1")), limit)
+	}
+	race(1)
+	same(t, "unconfirmed of another card", must[int](t)(s.Unconfirmed(ctx, "c2")), 0)
+
+	confirm := start("confirm", "c1")
+	confirm.Confirm = true
+	if err := s.Apply(ctx, confirm); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "unconfirmed after one worked", must[int](t)(s.Unconfirmed(ctx, "c1")), 0)
+	race(2)
+
+	// A refused answer left neither process nor entry nor gap.
+	entries := must[[]audit.Entry](t)(s.Entries(ctx, 1, 0))
+	if len(entries) != 2*limit+1 {
+		t.Errorf("%d audit entries, want %d", len(entries), 2*limit+1)
+	}
+	for i, e := range entries {
+		if e.Sequence != int64(i)+1 {
+			t.Errorf("entry %d has sequence number %d", i+1, e.Sequence)
+		}
+	}
+	// No limit is no limit.
+	for i := range limit + 1 {
+		if err := s.Apply(ctx, answered(fmt.Sprint("free", i), "c1", 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestEntriesRoundTrip(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	full := audit.Entry{
+		Time: moment, Action: audit.UnblockRespond, Outcome: audit.Deny, Check: "card active", Code: "card-not-active",
+		Client: "idm", Operator: "olga", Delegation: "own certificate", Address: "192.0.2.1", RequestID: "r", Process: "p",
+		Card: "c", CardType: "t", Profile: "gids", MasterKey: "m", KeyVersion: 3, Policies: []string{"x", "y"}, PolicyVersion: "v",
+		Challenge: "00FF", Reason: "<b>&\u2028", Detail: "d", LatencyMicros: 7, Sequence: 99,
+	}
+	for _, e := range []audit.Entry{full, {}, full} {
+		if err := s.Append(ctx, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full.Time = kept(moment)
+	first, third := full, full
+	first.Sequence, third.Sequence = 1, 3
+	same(t, "all", must[[]audit.Entry](t)(s.Entries(ctx, 0, 10)), []audit.Entry{first, {Sequence: 2}, third})
+	same(t, "from 2, one", must[[]audit.Entry](t)(s.Entries(ctx, 2, 1)), []audit.Entry{{Sequence: 2}})
+	same(t, "past the end", must[[]audit.Entry](t)(s.Entries(ctx, 4, 1)), []audit.Entry(nil))
+}
+
+func TestFindCards(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	for serial, h := range map[string]card.Holder{
+		"100":   {ID: "u1", Name: "Anna Müller", Email: "anna@example.org", EmployeeNumber: "E-17"},
+		"10%0":  {ID: "u2", Name: "Jörg Straße", Email: "joerg@example.org"},
+		"10_0":  {ID: "u3", Name: "Σίσυφος", Email: "s@example.org"},
+		`10\0`:  {ID: "u4", Name: "100% Wolle"},
+		"Ab1":   {ID: "u5", Name: "Ng"},
+		"x-100": {ID: "u6", Name: "İpek"},
+	} {
+		h.State = "active"
+		if _, err := s.PutCard(ctx, card.Card{Serial: serial, Type: "t", State: "active", Holder: h}, audit.Entry{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                 `10%0 100 10\0 10_0 Ab1 x-100`,
+		"100":              `100 10\0`, // a serial's beginning, a name's part; not x-100
+		"10%":              "10%0",
+		"%":                `10\0`,
+		"_":                "",
+		"10_":              "10_0",
+		`10\`:              `10\0`,
+		"aB":               "Ab1",
+		"MÜLLER":           "100",
+		"mu\u0308ller":     "100", // two characters for one letter
+		"  anna  ":         "100",
+		"strasse":          "10%0",
+		"σίσυφοσ":          "10_0", // final sigma
+		"e-17":             "100",
+		"U4":               `10\0`,
+		"@EXAMPLE.org":     "10%0 100 10_0",
+		"müller\nu1":       "", // fields are apart
+		"müller u1":        "",
+		"' OR 1=1 --":      "",
+		"nobody":           "",
+		"i\u0307pek":       "x-100",
+		"anna@example.org": "100",
+	} {
+		cards, next, err := s.FindCards(ctx, store.Query{Text: text})
+		if err != nil || next != "" {
+			t.Errorf("%q: next %q, error %v", text, next, err)
+		}
+		var got []string
+		for _, c := range cards {
+			got = append(got, c.Serial)
+		}
+		same(t, fmt.Sprintf("cards found by %q", text), strings.Join(got, " "), want)
+	}
+	for name, q := range map[string]store.Query{
+		"a text that is too long": {Text: strings.Repeat("x", card.MaxText+1)},
+		"a cursor of no page":     {After: "?"},
+	} {
+		if _, _, err := s.FindCards(ctx, q); !errors.Is(err, store.ErrQuery) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestFindCardsByPages(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	var puts []store.CardPut
+	for i := range store.MaxCards + 10 {
+		puts = append(puts, store.CardPut{Card: sampleCard(fmt.Sprintf("%04d", i))})
+	}
+	must[[]store.Result](t)(s.PutCards(ctx, puts))
+	for limit, sizes := range map[int][]int{
+		0:                   {50, 50, 50, 50, 50, 50, 50, 50, 50, 50, 10},
+		255:                 {255, 255}, // the last page is full and is the last
+		store.MaxCards + 10: {store.MaxCards, 10},
+	} {
+		q := store.Query{Text: "müller", Limit: limit}
+		seen := 0
+		for i, size := range sizes {
+			cards, next, err := s.FindCards(ctx, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range cards {
+				same(t, "serial", c.Serial, fmt.Sprintf("%04d", seen))
+				seen++
+			}
+			if last := i == len(sizes)-1; len(cards) != size || (next == "") != last {
+				t.Errorf("limit %d, page %d: %d cards, next %q", limit, i+1, len(cards), next)
+			}
+			q.After = next
+		}
+	}
+}
+
+func TestFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "what? 100% #1.db")
+	s := open(t, path)
+	if err := s.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, suffix := range []string{"", "-wal", "-shm", "-lock"} {
+		info, err := os.Stat(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != 0o600 {
+			t.Errorf("%s has mode %v", path+suffix, info.Mode())
+		}
+	}
+}
+
+func TestClosed(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	// Everything that was handed in before Close is either carried out or refused.
+	var wg sync.WaitGroup
+	var acknowledged atomic.Int64
+	for i := range 64 {
+		wg.Go(func() {
+			switch err := s.Apply(ctx, start(fmt.Sprint("p", i), "c")); {
+			case err == nil:
+				acknowledged.Add(1)
+			case !errors.Is(err, store.ErrClosed):
+				t.Error(err)
+			}
+		})
+	}
+	for range 2 {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wg.Wait()
+	_, errCard := s.Card(ctx, "c")
+	_, _, errFind := s.FindCards(ctx, store.Query{})
+	for name, err := range map[string]error{
+		"Apply": s.Apply(ctx, start("p", "c")), "Check": s.Check(ctx), "Card": errCard, "FindCards": errFind,
+	} {
+		if !errors.Is(err, store.ErrClosed) {
+			t.Errorf("%s on a closed store: %v", name, err)
+		}
+	}
+}
+
+func TestCancelledBeforeTheCall(t *testing.T) {
+	s := newStore(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Apply(ctx, start("p", "c")); !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrUncertain) {
+		t.Errorf("Apply: %v", err)
+	}
+	if _, err := s.Process(t.Context(), "p"); !errors.Is(err, card.ErrNotFound) {
+		t.Errorf("Process: %v", err)
+	}
+}

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"latchkey/audit"
+)
+
+// tx is the writer's transaction.
+type tx struct {
+	*sql.Tx
+	sequence int64 // of the last audit entry
+}
+
+// begin starts a transaction. It and the statements in it get no context: a
+// batch has many callers, and none may interrupt the others' writes.
+func begin(db *sql.DB) (*tx, error) {
+	t, err := db.BeginTx(context.Background(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("begin transaction: %w", err)
+	}
+	tx := &tx{Tx: t}
+	if err := t.QueryRow(`SELECT coalesce(max(sequence), 0) FROM audit_entries`).Scan(&tx.sequence); err != nil {
+		return tx, fmt.Errorf("read the audit log's length: %w", err)
+	}
+	return tx, nil
+}
+
+// run runs one write in a savepoint. The first error is the write's own, after
+// which the transaction is as it was before it; the second means that the whole
+// transaction is lost.
+func (tx *tx) run(do func(*tx) error) (refused, lost error) {
+	if _, err := tx.Exec(`SAVEPOINT write`); err != nil {
+		return nil, fmt.Errorf("set savepoint: %w", err)
+	}
+	before := tx.sequence
+	if refused = do(tx); refused != nil {
+		tx.sequence = before
+		// SQLite itself rolls everything back on errors such as a full disk, and
+		// then there is no savepoint any more.
+		if _, err := tx.Exec(`ROLLBACK TO SAVEPOINT write`); err != nil {
+			return refused, fmt.Errorf("%v; roll back to savepoint: %w", refused, err)
+		}
+	}
+	if _, err := tx.Exec(`RELEASE SAVEPOINT write`); err != nil {
+		return refused, fmt.Errorf("release savepoint: %w", err)
+	}
+	return refused, nil
+}
+
+func (tx *tx) commit() error {
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	return nil
+}
+
+// rollback gives up the transaction, if there is one.
+func (tx *tx) rollback() {
+	if tx != nil {
+		_ = tx.Rollback() // most often there is nothing left to roll back
+	}
+}
+
+// exec runs a statement and tells how many rows it changed.
+func (tx *tx) exec(query string, args ...any) (int64, error) {
+	result, err := tx.Exec(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// log appends an entry to the audit log. Sequence numbers have no gaps: there is
+// one writer, and a number that is rolled back is given again.
+func (tx *tx) log(e audit.Entry) error {
+	e.Sequence = tx.sequence + 1
+	e.Time = e.Time.UTC().Truncate(time.Microsecond)
+	text, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode audit entry: %w", err)
+	}
+	if _, err := tx.exec(`INSERT INTO audit_entries (sequence, entry) VALUES (?1, ?2)`, e.Sequence, string(text)); err != nil {
+		return fmt.Errorf("append audit entry: %w", err)
+	}
+	tx.sequence = e.Sequence
+	return nil
+}
