@@ -18,3 +18,12 @@ const (
 	ResponseDerived       Check = "response derived in the HSM"
 	AuditDurable          Check = "audit entry durable"
 )
+
+// StartChecks lists the checks that every started process has passed, in their
+// order: those that need no challenge.
+func StartChecks() []Check {
+	return []Check{
+		CallerAuthenticated, OperatorAuthenticated, CardFound, CardActive, HolderActive,
+		UseCaseEnabled, CardDataFresh, PolicyPermits, AttemptsLeft,
+	}
+}

@@ -88,11 +88,19 @@ type attempt struct {
 	response card.Response
 }
 
-// decide runs the checks in their order, up to and with the one named, and stops
+// decide runs the checks and writes a refusal to the audit log.
+func (d *Desk) decide(ctx context.Context, a *attempt, last Check) *Refusal {
+	if no := d.check(ctx, a, last); no != nil {
+		return d.refused(ctx, a.entry(d.Now()), no)
+	}
+	return nil
+}
+
+// check runs the checks in their order, up to and with the one named, and stops
 // at the first that says no. This is the order of checks: nothing answers a
 // challenge by another way. Policies can only narrow what the checks before them
 // allow.
-func (d *Desk) decide(ctx context.Context, a *attempt, last Check) *Refusal {
+func (d *Desk) check(ctx context.Context, a *attempt, last Check) *Refusal {
 	for _, step := range []struct {
 		check Check
 		pass  func(context.Context, *attempt) *Refusal
@@ -113,7 +121,7 @@ func (d *Desk) decide(ctx context.Context, a *attempt, last Check) *Refusal {
 		if no := step.pass(ctx, a); no != nil {
 			a.response.Wipe()
 			no.Check = step.check
-			return d.refused(ctx, a.entry(d.Now()), no)
+			return no
 		}
 		a.passed = append(a.passed, step.check)
 		if step.check == last {
@@ -371,6 +379,16 @@ type Opened struct {
 	Type    card.Type
 	Profile card.Profile
 	Checks  []Check
+}
+
+// Foresee runs the checks that Start would run and gives the first refusal, nil
+// where there is none. It decides nothing, so it starts nothing and the audit
+// log does not hear of it; Start checks again.
+func (d *Desk) Foresee(ctx context.Context, caller Caller, b Begin) *Refusal {
+	return d.check(ctx, &attempt{
+		caller: caller, began: d.Now(),
+		operator: b.Operator, serial: b.Card, reason: b.Reason,
+	}, AttemptsLeft)
 }
 
 // Start runs every check that needs no challenge and starts a process.
