@@ -13,6 +13,10 @@ type Challenge []byte
 // Hex is the challenge in upper-case hex.
 func (c Challenge) Hex() string { return strings.ToUpper(hex.EncodeToString(c)) }
 
+// Grouped is the challenge in upper-case hex, in groups of four digits, to be
+// compared with the card's screen.
+func (c Challenge) Grouped() string { return strings.Join(groups(c.Hex()), " ") }
+
 // ChallengeFault is the kind of thing wrong with a challenge's text.
 type ChallengeFault int
 
