@@ -1,0 +1,187 @@
+// Package console is the operators' web console: a help-desk operator finds a
+// card, starts an unblock process, types the challenge in, reads the response
+// out and reports what became of it.
+//
+// The pages are made on the server from html/template and work without
+// JavaScript; there is none. A response is in one place only, the page that
+// answers the POST of its challenge: never in a URL, never in a cache, and not
+// there again on reload, because the process is answered by then.
+//
+// The package knows the use case by the small interfaces in Config, and nothing
+// of how callers authenticate: the server does that before it hands a request on.
+package console
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+
+	"latchkey/card"
+	"latchkey/store"
+	"latchkey/unblock"
+)
+
+// Path is where the console has to be mounted, with its trailing slash: the
+// handler takes requests with their whole path.
+const Path = "/console/"
+
+// Desk runs unblock processes, as *unblock.Desk does.
+type Desk interface {
+	Foresee(ctx context.Context, caller unblock.Caller, b unblock.Begin) *unblock.Refusal
+	Start(ctx context.Context, caller unblock.Caller, b unblock.Begin) (unblock.Opened, error)
+	Process(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
+	Answer(ctx context.Context, caller unblock.Caller, id, challenge string) (unblock.Answer, error)
+	Complete(ctx context.Context, caller unblock.Caller, id string, outcome unblock.Outcome) (unblock.Process, error)
+	Cancel(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
+}
+
+// Cards finds cards, as *store.Store does. Card and CardType give
+// card.ErrNotFound for what is not there.
+type Cards interface {
+	FindCards(ctx context.Context, q store.Query) (cards []card.Card, next string, err error)
+	Card(ctx context.Context, serial string) (card.Card, error)
+	CardType(ctx context.Context, id string) (card.Type, error)
+}
+
+// Problem is how the server tells of one kind of problem: with which HTTP
+// status, under which title, and with what there is to do about it.
+type Problem struct {
+	Status        int
+	Title, Remedy string
+}
+
+// Config is what the console works with. All fields but Version are required.
+type Config struct {
+	Desk     Desk
+	Cards    Cards
+	Profiles unblock.Profiles
+	// CardStates and HolderStates say which states are shown as good ones.
+	CardStates, HolderStates card.States
+
+	// Caller tells who calls, as the server authenticated it, or false where it
+	// did not.
+	Caller func(*http.Request) (unblock.Caller, bool)
+	// Problem looks a problem code up: one of unblock's, or internal-error.
+	Problem func(code string) Problem
+	// Report puts an error that a page was refused with into the server's log.
+	Report func(*http.Request, error)
+
+	Version string
+}
+
+//go:embed templates static
+var files embed.FS
+
+// console serves the pages.
+type console struct {
+	Config
+	templates map[string]*template.Template // by the name of the page
+}
+
+// New makes the console's handler, to be mounted at Path, or says what is missing
+// from the configuration.
+func New(c Config) (http.Handler, error) {
+	for name, missing := range map[string]bool{
+		"Desk": c.Desk == nil, "Cards": c.Cards == nil, "Profiles": c.Profiles == nil,
+		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
+		"Caller": c.Caller == nil, "Problem": c.Problem == nil, "Report": c.Report == nil,
+	} {
+		if missing {
+			return nil, fmt.Errorf("console: %s is not set", name)
+		}
+	}
+	s := &console{Config: c, templates: map[string]*template.Template{}}
+	layout, err := template.New("layout.html").Funcs(functions()).ParseFS(files, "templates/layout.html", "templates/parts.html")
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	for _, page := range []string{searchPage, cardPage, processPage, responsePage, messagePage} {
+		t, err := layout.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, "templates/"+page+".html")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("console: %w", err)
+		}
+		s.templates[page] = t
+	}
+	assets, err := assets()
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+
+	// An operator who goes to the address of a form instead of sending it, or
+	// goes back to it, lands on the page that the form is on.
+	mux := http.NewServeMux()
+	mux.Handle("GET "+Path+"static/", assets)
+	for pattern, h := range map[string]func(visit){
+		"GET /console/{$}":                     s.search,
+		"GET /console/cards/{serial}":          s.card,
+		"GET /console/cards/{serial}/unblock":  s.toCard,
+		"POST /console/cards/{serial}/unblock": s.start,
+		"GET /console/unblocks/{id}":           s.process,
+		"GET /console/unblocks/{id}/response":  s.toProcess,
+		"GET /console/unblocks/{id}/complete":  s.toProcess,
+		"GET /console/unblocks/{id}/cancel":    s.toProcess,
+		"POST /console/unblocks/{id}/response": s.respond,
+		"POST /console/unblocks/{id}/complete": s.complete,
+		"POST /console/unblocks/{id}/cancel":   s.cancel,
+		Path:                                   s.nowhere,
+	} {
+		mux.Handle(pattern, s.operatorsOnly(h))
+	}
+
+	// With client certificates there are no cookies for a form on a foreign site
+	// to abuse, but there is the certificate, which the browser adds just as
+	// readily. So a POST has to come from a page of ours.
+	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(s.operatorsOnly(s.foreign))
+	return secured(sameOrigin.Handler(mux)), nil
+}
+
+// secured sets the headers that every page and file of the console has.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// assets serves the style sheet and the logo. They hold nothing about anybody, so
+// a browser may keep them, and asks each time whether they are still the same.
+func assets() (http.Handler, error) {
+	tags := map[string]string{}
+	err := fs.WalkDir(files, "static", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := files.ReadFile(name)
+		sum := sha256.Sum256(content)
+		tags[name] = `"` + hex.EncodeToString(sum[:8]) + `"`
+		return err
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := path.Join("static", path.Base(r.URL.Path))
+		tag, ok := tags[name]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("ETag", tag)
+		w.Header().Set("Cache-Control", "no-cache")
+		http.ServeFileFS(w, r, files, name)
+	}), err
+}
