@@ -57,6 +57,9 @@ func (g *registry) CardType(_ context.Context, id string) (card.Type, error) {
 }
 
 func (g *registry) FindCards(_ context.Context, q store.Query) (found []card.Card, next string, err error) {
+	if q.After == "typed" {
+		return nil, "", store.ErrQuery
+	}
 	for _, c := range g.cards {
 		if strings.Contains(c.Holder.Name+c.Serial, q.Text) && q.After == "" {
 			found, next = append(found, c), "cursor&1"
@@ -501,6 +504,9 @@ func TestSearch(t *testing.T) {
 	lacks(t, page, holder)
 	has(t, b.get(t, "/console/?q=Berta", http.StatusOK), "/console/?after=cursor%261&q=Berta")
 	has(t, b.get(t, "/console/?q="+strings.Repeat("x", 300), http.StatusOK), "longer than 256 bytes")
+	if to := b.get(t, "/console/?q=Berta&after=typed", http.StatusSeeOther); to != "/console/?q=Berta" {
+		t.Errorf("a cursor that is none leads to %s", to)
+	}
 	b.registry.fault = errors.New("disk I/O error")
 	page = b.get(t, "/console/?q=Berta", http.StatusConflict)
 	has(t, page, "store-unavailable")

@@ -34,7 +34,11 @@ func (s *console) search(v visit) {
 	default:
 		title = text
 		cards, next, err := s.Cards.FindCards(v.r.Context(), store.Query{Text: text, Limit: perPage, After: after})
-		if err != nil {
+		switch {
+		case errors.Is(err, store.ErrQuery) && after != "":
+			s.see(v, page.Search) // a cursor that somebody typed
+			return
+		case err != nil:
 			s.refuse(v, unavailable("search cards", err))
 			return
 		}
