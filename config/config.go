@@ -107,6 +107,22 @@ func (f *Faults) Error() string {
 // all of them: unknown keys and wrong types with their line, values that do not
 // fit, and files named in it that cannot be used.
 func Load(path string) (*Config, error) {
+	return load(path, func(string) bool { return true })
+}
+
+// LoadHSM reads the file for its hsm section alone. Faults elsewhere are passed
+// over: keys are made before there are certificates.
+func LoadHSM(path string) (HSM, error) {
+	c, err := load(path, func(place string) bool { return place == "hsm" || strings.HasPrefix(place, "hsm.") })
+	if err != nil {
+		return HSM{}, err
+	}
+	return c.HSM, nil
+}
+
+// load reads the file and lists the faults in the places that matter; text that
+// cannot be read matters wherever it is.
+func load(path string, matters func(place string) bool) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
@@ -127,7 +143,9 @@ func Load(path string) (*Config, error) {
 		}
 	}
 	c := check(f, filepath.Dir(path), func(place, format string, args ...any) {
-		faults.Faults = append(faults.Faults, place+": "+fmt.Sprintf(format, args...))
+		if matters(place) {
+			faults.Faults = append(faults.Faults, place+": "+fmt.Sprintf(format, args...))
+		}
 	})
 	if len(faults.Faults) != 0 {
 		return nil, faults
