@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"latchkey/config"
+	"latchkey/hsm"
+)
+
+// tokenFlags say which token a command works on.
+type tokenFlags struct {
+	config string
+	module string
+	token  hsm.Selector
+	pin    hsm.PINSource
+}
+
+func (f *tokenFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.config, "config", os.Getenv("LATCHKEY_CONFIG"), "configuration `file` to take the token from (LATCHKEY_CONFIG)")
+	flags.StringVar(&f.module, "module", "", "PKCS#11 `library`")
+	flags.StringVar(&f.token.Label, "token-label", "", "`label` of the token")
+	flags.StringVar(&f.token.Serial, "token-serial", "", "serial `number` of the token")
+	flags.StringVar(&f.pin.File, "pin-file", "", "`file` that holds the token's user PIN, readable by its owner alone")
+	flags.StringVar(&f.pin.Env, "pin-env", "", "environment `variable` that holds the PIN")
+	flags.IntVar(&f.pin.FD, "pin-fd", 0, "open file `descriptor` to read the PIN from, 3 or above")
+}
+
+// source is the token that the flags name; a flag outweighs the configuration.
+func (f *tokenFlags) source() (config.HSM, error) {
+	var from config.HSM
+	if f.config != "" {
+		var err error
+		if from, err = config.LoadHSM(f.config); err != nil {
+			return config.HSM{}, err
+		}
+	}
+	if f.module != "" {
+		from.Module = f.module
+	}
+	if f.token != (hsm.Selector{}) {
+		from.Token = f.token
+	}
+	if f.pin != (hsm.PINSource{}) {
+		from.PIN = f.pin
+	}
+	if from.Module == "" {
+		return config.HSM{}, misuse("say which token: --config FILE, or --module, --token-label or --token-serial, and --pin-file, --pin-env or --pin-fd")
+	}
+	return from, nil
+}
+
+// complete is the source, with all that opening the token needs.
+func (f *tokenFlags) complete() (config.HSM, error) {
+	from, err := f.source()
+	if err != nil {
+		return config.HSM{}, err
+	}
+	if from.Token == (hsm.Selector{}) {
+		return config.HSM{}, misuse("say which token: --token-label or --token-serial")
+	}
+	if err := from.PIN.Faults(); err != nil {
+		return config.HSM{}, misuse("%w: --pin-file, --pin-env or --pin-fd", err)
+	}
+	return from, nil
+}
+
+// with opens the token for as long as work takes.
+func (f *tokenFlags) with(ctx context.Context, work func(*hsm.Token) error) error {
+	from, err := f.complete()
+	if err != nil {
+		return err
+	}
+	return withModule(from.Module, func(m *hsm.Module) error { return withToken(ctx, m, from, work) })
+}
+
+// withModule loads the PKCS#11 library for as long as work takes.
+func withModule(path string, work func(*hsm.Module) error) (err error) {
+	m, err := hsm.Load(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	return work(m)
+}
+
+// withToken reads the PIN and opens the token for as long as work takes.
+func withToken(ctx context.Context, m *hsm.Module, from config.HSM, work func(*hsm.Token) error) (err error) {
+	pin, err := from.PIN.Read()
+	if err != nil {
+		return &usageError{err}
+	}
+	t, err := m.Open(ctx, hsm.Config{
+		Token: from.Token, PIN: pin, Sessions: from.Sessions, AllowExtractable: from.AllowExtractable,
+	})
+	if err != nil {
+		return err
+	}
+	// ctx may have ended the work, and the sessions in use are still waited for.
+	defer func() { err = errors.Join(err, t.Close(context.WithoutCancel(ctx))) }()
+	return work(t)
+}
