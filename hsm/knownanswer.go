@@ -298,6 +298,9 @@ func (t *Token) knownKCV(ctx context.Context, v Vector) (Verdict, string) {
 // masterType tells the master key's type, which its length and the scheme's
 // cipher settle.
 func (v Vector) masterType() (card.KeyType, error) {
+	if v.Scheme == "" {
+		return "", errors.New("malformed vector: it names no scheme")
+	}
 	if why := v.Scheme.Refusal(); why != "" {
 		return "", &UnsupportedError{why}
 	}
