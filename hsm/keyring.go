@@ -116,17 +116,24 @@ func parseKeyID(id []byte) (version int, kcv []byte) {
 // Keys lists the token's secret keys that are token objects, by label and
 // version, read anew from the token.
 func (t *Token) Keys(ctx context.Context) ([]Key, error) {
-	s, err := t.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer t.pool.give(s)
-	return s.keys()
+	return run(ctx, t, (*session).keys)
 }
 
 // reload reads the keyring anew.
 func (t *Token) reload(ctx context.Context) error {
-	keys, err := t.Keys(ctx)
+	if err := t.usable(); err != nil {
+		return err
+	}
+	return t.reloadAnyway(ctx)
+}
+
+// reloadAnyway is reload for the watch, which works when nothing else may.
+func (t *Token) reloadAnyway(ctx context.Context) error {
+	var epoch uint64
+	keys, err := runAnyway(ctx, t, false, func(s *session) ([]Key, error) {
+		epoch = s.epoch
+		return s.keys()
+	})
 	if err != nil {
 		return err
 	}
@@ -140,43 +147,61 @@ func (t *Token) reload(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.keys = ring
-	t.scanned++
+	for name, list := range ring {
+		t.recognise(name, list)
+	}
+	t.keys, t.keysEpoch = ring, epoch
 	return nil
+}
+
+// recognise makes sure that a key found again is the one that had the name
+// before: a handle, and a name, can come to mean another key when a token is
+// restored or replaced under the running process.
+func (t *Token) recognise(name keyName, list []Key) {
+	if len(list) != 1 {
+		return
+	}
+	seen := fmt.Sprintf("%x %v", list[0].id, list[0].KCV)
+	switch known, ok := t.known[name]; {
+	case !ok:
+		t.known[name] = seen
+	case known != seen && list[0].Fault == "":
+		list[0].Fault = "the key is not the one that had this name and version when it was first seen; restart to accept it"
+	}
 }
 
 // master finds a master key in the keyring. One that is not there may have been
 // made since by the key commands, so the token is read once more.
-func (t *Token) master(ctx context.Context, label string, version int) (Key, error) {
+func (t *Token) master(ctx context.Context, label string, version int) (Key, uint64, error) {
 	name := keyName{label, version}
-	t.mu.RLock()
-	keys := t.keys[name]
-	t.mu.RUnlock()
-	if len(keys) == 0 {
+	keys, epoch := t.lookUp(name)
+	if len(keys) == 0 || epoch != t.epoch.Load() {
 		if err := t.reload(ctx); err != nil {
-			return Key{}, err
+			return Key{}, 0, err
 		}
-		t.mu.RLock()
-		keys = t.keys[name]
-		t.mu.RUnlock()
+		keys, epoch = t.lookUp(name)
 	}
 	switch {
 	case len(keys) == 0:
-		return Key{}, fmt.Errorf("%w: %s version %d is not in token %q", ErrKeyUnknown, label, version, t.info.Label)
+		return Key{}, 0, fmt.Errorf("%w: %s version %d is not in token %q", ErrKeyUnknown, label, version, t.info.Label)
 	case len(keys) > 1:
-		return Key{}, unfit("%d keys in the token are called %s version %d; which is meant cannot be told", len(keys), label, version)
+		return Key{}, 0, unfit("%d keys in the token are called %s version %d; which is meant cannot be told", len(keys), label, version)
 	case keys[0].Fault != "":
-		return Key{}, unfit("%s version %d: %s", label, version, keys[0].Fault)
+		return Key{}, 0, unfit("%s version %d: %s", label, version, keys[0].Fault)
 	}
-	return keys[0], nil
+	return keys[0], epoch, nil
+}
+
+func (t *Token) lookUp(name keyName) ([]Key, uint64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.keys[name], t.keysEpoch
 }
 
 // HasKey tells whether the keyring holds a fit master key, without reading the
 // token again.
 func (t *Token) HasKey(label string, version int) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	keys := t.keys[keyName{label, version}]
+	keys, _ := t.lookUp(keyName{label, version})
 	return len(keys) == 1 && keys[0].Fault == ""
 }
 

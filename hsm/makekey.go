@@ -57,10 +57,15 @@ func (t *Token) Generate(ctx context.Context, n NewKey) (Key, error) {
 // outside, so the token will say of it that it was not always sensitive. The
 // caller wipes value.
 func (t *Token) Import(ctx context.Context, n NewKey, value []byte) (Key, error) {
+	value = slices.Clone(value) // the caller may wipe its own before a call that hangs comes back
 	return t.makeMaster(ctx, n, func(s *session, template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
+		defer clear(value)
 		return s.create(n.Type, value, template)
 	})
 }
+
+// maker makes the session object of a key to be, from a template.
+type maker func(*session, []*pkcs11.Attribute) (pkcs11.ObjectHandle, error)
 
 // makeMaster makes a key as a session object, takes its check value, and only
 // then turns it into the token object that stays: a failure half-way leaves
@@ -68,25 +73,24 @@ func (t *Token) Import(ctx context.Context, n NewKey, value []byte) (Key, error)
 //
 // An AES key check value is a CMAC, so the session object may sign and the copy
 // that stays may not. TDES keys have theirs from the token (CKA_CHECK_VALUE).
-func (t *Token) makeMaster(ctx context.Context, n NewKey, create func(*session, []*pkcs11.Attribute) (pkcs11.ObjectHandle, error)) (_ Key, err error) {
+func (t *Token) makeMaster(ctx context.Context, n NewKey, create maker) (Key, error) {
 	if err := n.check(); err != nil {
 		return Key{}, err
 	}
 	if err := t.reload(ctx); err != nil {
 		return Key{}, err
 	}
-	t.mu.RLock()
-	taken := len(t.keys[keyName{n.Label, n.Version}]) != 0
-	t.mu.RUnlock()
-	if taken {
+	if taken, _ := t.lookUp(keyName{n.Label, n.Version}); len(taken) != 0 {
 		return Key{}, unfit("%s version %d exists already; choose the next version", n.Label, n.Version)
 	}
-	s, err := t.session(pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION)
+	k, err := runWith(ctx, t, true, func(s *session) (Key, error) { return s.makeMaster(n, create) })
 	if err != nil {
 		return Key{}, err
 	}
-	defer func() { _ = s.ctx.CloseSession(s.handle) }()
+	return k, t.reload(ctx)
+}
 
+func (s *session) makeMaster(n NewKey, create maker) (_ Key, err error) {
 	cmac := n.Type.AES()
 	template := append(masterKeyTemplate(n.Type, n.Use, false, cmac), allowedMechanisms(n.Type, n.Use, cmac))
 	made, err := create(s, template)
@@ -101,9 +105,6 @@ func (t *Token) makeMaster(ctx context.Context, n NewKey, create func(*session, 
 	h, err := s.ctx.CopyObject(s.handle, made, finishedMasterTemplate(n.Label, keyID(n.Version, value)))
 	if err := s.call("C_CopyObject", err); err != nil {
 		return Key{}, fmt.Errorf("keep master key: %w", err)
-	}
-	if err := t.reload(ctx); err != nil {
-		return Key{}, err
 	}
 	k, _, err := s.key(h)
 	return k, err
@@ -143,7 +144,7 @@ func (s *session) cmac(h pkcs11.ObjectHandle, t card.KeyType) ([]byte, error) {
 
 // CheckValue computes the check value of a key that is not in the token, such as
 // one component of a master key, as a session object that is destroyed again.
-func (t *Token) CheckValue(ctx context.Context, kt card.KeyType, value []byte, c Convention) (_ KCV, err error) {
+func (t *Token) CheckValue(ctx context.Context, kt card.KeyType, value []byte, c Convention) (KCV, error) {
 	block, encrypts := map[Convention]byte{DESZero: 0, AESECBZero: 0, AESECBOnes: 1}[c]
 	switch {
 	case !encrypts && c != AESCMACZero:
@@ -151,26 +152,25 @@ func (t *Token) CheckValue(ctx context.Context, kt card.KeyType, value []byte, c
 	case kt.AES() != (c != DESZero):
 		return KCV{}, unfitInput("convention %s does not go with a key of type %s", c, kt)
 	}
-	s, err := t.take(ctx)
-	if err != nil {
-		return KCV{}, err
-	}
-	defer t.pool.give(s)
-	h, err := s.create(kt, value, masterKeyTemplate(kt, ForEncrypting, false, !encrypts))
-	if err != nil {
-		return KCV{}, err
-	}
-	defer s.destroy(h, &err)
-	if !encrypts {
-		mac, err := s.cmac(h, kt)
+	value = slices.Clone(value)
+	return run(ctx, t, func(s *session) (_ KCV, err error) {
+		defer clear(value)
+		h, err := s.create(kt, value, masterKeyTemplate(kt, ForEncrypting, false, !encrypts))
 		if err != nil {
 			return KCV{}, err
 		}
-		return kcv(c, mac[:kcvLen]), nil
-	}
-	out, err := s.encryptBlocks(Key{Type: kt, handle: h}, bytes.Repeat([]byte{block}, kt.Block()))
-	if err != nil {
-		return KCV{}, err
-	}
-	return kcv(c, out[:kcvLen]), nil
+		defer s.destroy(h, &err)
+		if !encrypts {
+			mac, err := s.cmac(h, kt)
+			if err != nil {
+				return KCV{}, err
+			}
+			return kcv(c, mac[:kcvLen]), nil
+		}
+		out, err := s.encryptBlocks(Key{Type: kt, handle: h}, bytes.Repeat([]byte{block}, kt.Block()))
+		if err != nil {
+			return KCV{}, err
+		}
+		return kcv(c, out[:kcvLen]), nil
+	})
 }

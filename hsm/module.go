@@ -1,21 +1,39 @@
 package hsm
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/miekg/pkcs11"
+	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 )
 
 // Module is a PKCS#11 library, loaded and initialised. C_Initialize works on
-// the whole process, so load each library once.
+// the whole process, so load each library once. It is safe for concurrent use.
 type Module struct {
 	path string
 	ctx  *pkcs11.Ctx
 	// ours tells that this Module initialised the library and so finalises it.
 	ours bool
+	// gate is held in part by every call and as a whole to finalise the library,
+	// which must not happen under a call.
+	gate *semaphore.Weighted
+	// generation counts the initialisations.
+	generation atomic.Uint64
+
+	mu          sync.Mutex // guards what follows
+	initialised bool
+	last        time.Time // of the last initialisation
 }
+
+const wholeGate = 1 << 20
 
 // Load loads the PKCS#11 library at path and initialises it.
 func Load(path string) (*Module, error) {
@@ -26,7 +44,7 @@ func Load(path string) (*Module, error) {
 	if ctx == nil {
 		return nil, fmt.Errorf("load PKCS#11 module %s: it is not a PKCS#11 library for this machine", path)
 	}
-	m := &Module{path: path, ctx: ctx, ours: true}
+	m := &Module{path: path, ctx: ctx, ours: true, gate: semaphore.NewWeighted(wholeGate), initialised: true}
 	if err := ctx.Initialize(); err != nil {
 		if code(err) != pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED {
 			ctx.Destroy()
@@ -39,14 +57,59 @@ func Load(path string) (*Module, error) {
 
 // Close finalises the library. No Token of it may be in use any more.
 func (m *Module) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var err error
-	if m.ours {
+	if m.ours && m.initialised {
 		if err = m.ctx.Finalize(); err != nil {
 			err = failed("C_Finalize", err)
 		}
 	}
 	m.ctx.Destroy()
 	return err
+}
+
+// enter lets a call into the library; leave ends it.
+func (m *Module) enter(ctx context.Context) error {
+	if err := m.gate.Acquire(ctx, 1); err != nil {
+		return &busyError{err}
+	}
+	return nil
+}
+
+func (m *Module) leave() { m.gate.Release(1) }
+
+// reinitialise finalises the library and initialises it anew, for all its
+// tokens, at most once in every. It is refused while a call is under way, hung
+// ones included: C_Finalize under a call is undefined.
+func (m *Module) reinitialise(ctx context.Context, every time.Duration, log *zap.Logger) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if wait := every - time.Since(m.last); !m.last.IsZero() && wait > 0 {
+		return fmt.Errorf("the PKCS#11 module was initialised anew a moment ago; not again for %s", wait.Round(time.Millisecond))
+	}
+	if !m.ours {
+		return errors.New("another part of this process initialised the PKCS#11 module; only a restart helps")
+	}
+	if err := m.gate.Acquire(ctx, wholeGate); err != nil {
+		return errors.New("calls hang in the PKCS#11 module, so it cannot be finalised; only a restart helps while they do")
+	}
+	defer m.gate.Release(wholeGate)
+	m.last = time.Now()
+	log.Warn("initialising the PKCS#11 module anew", zap.String("module", m.path))
+	if m.initialised {
+		// An error here is the module's own trouble, which C_Initialize may end.
+		if err := m.ctx.Finalize(); err != nil {
+			log.Warn("finalise the PKCS#11 module", zap.Error(failed("C_Finalize", err)))
+		}
+		m.initialised = false
+	}
+	m.generation.Add(1)
+	if err := m.ctx.Initialize(); err != nil && code(err) != pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED {
+		return failed("C_Initialize", err)
+	}
+	m.initialised = true
+	return nil
 }
 
 // ModuleInfo describes a PKCS#11 library.

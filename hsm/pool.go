@@ -2,6 +2,7 @@ package hsm
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/miekg/pkcs11"
@@ -15,6 +16,8 @@ type session struct {
 	calls  *atomic.Int64
 	// nativeCounter tells that the token has CKM_SP800_108_COUNTER_KDF itself.
 	nativeCounter bool
+	// epoch is that of the login under which the session was opened.
+	epoch uint64
 	// spoiled marks a session that must not go back to the pool.
 	spoiled bool
 }
@@ -33,66 +36,98 @@ func (s *session) call(name string, err error) error {
 	return err
 }
 
+func (s *session) close() { _ = s.ctx.CloseSession(s.handle) } // most often it is dead already
+
 // pool bounds how many sessions are open. Each slot holds an open session or
 // nil, which is one that may be opened. Sessions are opened when first needed
 // and then kept: opening and closing in the hot path is slow on network HSMs
 // and races in SoftHSM.
+//
+// A call that nobody waits for any more keeps its session. Its slot is replaced
+// by another, up to spare times: after that the pool shrinks with each hung
+// call, so that a module which hangs cannot eat up the process's threads.
 type pool struct {
 	slots chan *session
-	open  func() (*session, error)
+	size  int
+	spare int
+
+	mu   sync.Mutex
+	hung int // calls that were abandoned and have not come back
 }
 
-func newPool(size int, open func() (*session, error)) *pool {
-	p := &pool{slots: make(chan *session, size), open: open}
+func newPool(size, spare int) *pool {
+	p := &pool{slots: make(chan *session, size+spare), size: size, spare: spare}
 	for range size {
 		p.slots <- nil
 	}
 	return p
 }
 
-// take waits for a session until ctx is done.
+// take waits for a slot until ctx is done.
 func (p *pool) take(ctx context.Context) (*session, error) {
 	select {
+	case s := <-p.slots: // without a look at ctx where there is one
+		return s, nil
+	default:
+	}
+	select {
 	case s := <-p.slots:
-		return p.ready(s)
+		return s, nil
 	case <-ctx.Done():
 		return nil, &busyError{ctx.Err()}
 	}
 }
 
-func (p *pool) ready(s *session) (*session, error) {
-	if s != nil {
-		return s, nil
-	}
-	s, err := p.open()
-	if err != nil {
-		p.slots <- nil
-		return nil, err
-	}
-	return s, nil
-}
-
-// give puts a session back. A spoiled one is closed, which also destroys every
-// session object in it, and its slot is free for another.
+// give puts a slot back, with its session where that is still good.
 func (p *pool) give(s *session) {
-	if s.spoiled {
-		_ = s.ctx.CloseSession(s.handle) // most often it is dead already
+	if s != nil && s.spoiled {
+		s.close() // which also destroys every session object in it
 		s = nil
 	}
 	p.slots <- s
 }
 
-// drain waits until every session is back and closes them all. Nobody can take
-// one afterwards.
+// abandon gives up a session whose call did not come back in time.
+func (p *pool) abandon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hung++
+	if p.hung <= p.spare {
+		p.slots <- nil
+	}
+}
+
+// return_ ends an abandoned call that came back after all. Its session is never
+// used again.
+func (p *pool) return_(s *session) {
+	if s != nil {
+		s.close()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hung > p.spare {
+		p.slots <- nil
+	}
+	p.hung--
+}
+
+// hanging counts the abandoned calls that have not come back.
+func (p *pool) hanging() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.hung
+}
+
+// drain waits until every slot is back, closes the sessions and keeps the slots,
+// so that nobody can take one afterwards.
 func (p *pool) drain(ctx context.Context) error {
-	for range cap(p.slots) {
-		select {
-		case s := <-p.slots:
-			if s != nil {
-				_ = s.ctx.CloseSession(s.handle)
-			}
-		case <-ctx.Done():
-			return &busyError{ctx.Err()}
+	for range p.size {
+		s, err := p.take(ctx)
+		if err != nil {
+			return err
+		}
+		if s != nil {
+			s.close()
 		}
 	}
 	return nil

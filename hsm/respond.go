@@ -3,6 +3,7 @@ package hsm
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/miekg/pkcs11"
 
@@ -13,44 +14,50 @@ import (
 // under it. The challenge must be a multiple of the algorithm's block, at most
 // card.MaxChallenge bytes; the response is as long.
 //
-// A dead session or a stale key handle is replaced and the answer tried once
-// more; any other error is the answer. Errors are ErrKeyUnknown, ErrKeyUnfit,
-// ErrInput, *UnsupportedError, *Error, or that of ctx while waiting for a
-// session.
+// What a dead session, a lost login, a stale key handle or a passing fault of the
+// device calls for is done, and the answer tried once more. Errors are
+// ErrKeyUnknown, ErrKeyUnfit, ErrInput, *UnsupportedError, *Error, *TimeoutError,
+// ErrPIN, or that of ctx while waiting for a session; those that may pass have
+// the method Unavailable.
 func (t *Token) Respond(ctx context.Context, key card.AdminKey, alg card.Algorithm, challenge card.Challenge) (card.Response, error) {
 	if err := checkChallenge(key, alg, challenge); err != nil {
 		return nil, err
 	}
 	response, err := t.respondOnce(ctx, key, alg, challenge)
-	switch {
-	case isClass(err, Session):
-	case isClass(err, Handle):
-		if err := t.reload(ctx); err != nil {
-			return nil, err
+	if err == nil {
+		if t.strikes.Load() != 0 {
+			t.strikes.Store(0)
 		}
-	default:
-		return response, err
+		return response, nil
 	}
-	return t.respondOnce(ctx, key, alg, challenge)
+	if t.heal(ctx, err) {
+		response, err = t.respondOnce(ctx, key, alg, challenge)
+		t.trip(err)
+	}
+	return response, err
 }
 
 func (t *Token) respondOnce(ctx context.Context, key card.AdminKey, alg card.Algorithm, challenge card.Challenge) (card.Response, error) {
-	master, err := t.master(ctx, key.Master, key.Version)
+	master, epoch, err := t.master(ctx, key.Master, key.Version)
 	if err != nil {
 		return nil, err
 	}
-	s, err := t.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer t.pool.give(s)
-	return s.answer(master, key, alg, challenge)
+	// The caller may be gone, and its buffers used again, before a call that hangs
+	// comes back.
+	challenge = slices.Clone(challenge)
+	return run(ctx, t, func(s *session) (card.Response, error) {
+		if s.epoch != epoch {
+			// Another login came in between: the handle may mean another key by now.
+			return nil, failed("C_DeriveKey", pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
+		}
+		return s.answer(master, key, alg, challenge)
+	})
 }
 
 // Try answers like Respond, with a master key that is not in the keyring: a
 // session object of the given bytes, made for this one answer and destroyed
 // after it. It is for known-answer tests; the bytes should be test keys.
-func (t *Token) Try(ctx context.Context, masterType card.KeyType, master []byte, key card.AdminKey, alg card.Algorithm, challenge card.Challenge) (_ card.Response, err error) {
+func (t *Token) Try(ctx context.Context, masterType card.KeyType, master []byte, key card.AdminKey, alg card.Algorithm, challenge card.Challenge) (card.Response, error) {
 	if err := checkChallenge(key, alg, challenge); err != nil {
 		return nil, err
 	}
@@ -62,17 +69,14 @@ func (t *Token) Try(ctx context.Context, masterType card.KeyType, master []byte,
 		}
 		use = p.needs()
 	}
-	s, err := t.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer t.pool.give(s)
-	handle, err := s.create(masterType, master, masterKeyTemplate(masterType, use, false, false))
-	if err != nil {
-		return nil, fmt.Errorf("make session master key: %w", err)
-	}
-	defer s.destroy(handle, &err)
-	return s.answer(Key{Type: masterType, Use: use, handle: handle}, key, alg, challenge)
+	return run(ctx, t, func(s *session) (_ card.Response, err error) {
+		handle, err := s.create(masterType, master, masterKeyTemplate(masterType, use, false, false))
+		if err != nil {
+			return nil, fmt.Errorf("make session master key: %w", err)
+		}
+		defer s.destroy(handle, &err)
+		return s.answer(Key{Type: masterType, Use: use, handle: handle}, key, alg, challenge)
+	})
 }
 
 func checkChallenge(key card.AdminKey, alg card.Algorithm, challenge card.Challenge) error {

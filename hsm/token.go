@@ -1,19 +1,27 @@
 package hsm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/pkcs11"
+	"go.uber.org/zap"
 
 	"latchkey/card"
 )
 
-// DefaultSessions is how many sessions a pool has unless configured.
-const DefaultSessions = 8
+// Defaults of a Config.
+const (
+	DefaultSessions     = 8
+	DefaultCallTimeout  = 5 * time.Second
+	DefaultKeepAlive    = time.Minute
+	DefaultRecoverEvery = 30 * time.Second
+)
 
 // Config says which token to open and how.
 type Config struct {
@@ -21,77 +29,134 @@ type Config struct {
 	PIN   PIN
 	// Sessions bounds the pool, DefaultSessions if 0.
 	Sessions int
+	// Spare is how many sessions may take the place of ones whose call hangs, half
+	// of Sessions if 0. When more calls hang than that, the token counts as down.
+	Spare int
+	// CallTimeout bounds the wait for one answer, DefaultCallTimeout if 0.
+	CallTimeout time.Duration
+	// KeepAlive is how often idle sessions are touched, DefaultKeepAlive if 0. It
+	// has to be below the module's own idle time.
+	KeepAlive time.Duration
+	// RecoverEvery is how often at most the module is finalised and initialised
+	// anew where only that helps, DefaultRecoverEvery if 0.
+	RecoverEvery time.Duration
 	// AllowExtractable names the master keys (by label) that may be used although
 	// they could be read out of the token. Without it such keys are refused.
 	AllowExtractable []string
+	// Log gets what happens to the token; nil is nowhere.
+	Log *zap.Logger
 }
 
-// Token is one token with its user logged in. It is safe for concurrent use.
+func (c Config) withDefaults() Config {
+	c.Sessions = cmp.Or(c.Sessions, DefaultSessions)
+	c.Spare = cmp.Or(c.Spare, (c.Sessions+1)/2)
+	c.CallTimeout = cmp.Or(c.CallTimeout, DefaultCallTimeout)
+	c.KeepAlive = cmp.Or(c.KeepAlive, DefaultKeepAlive)
+	c.RecoverEvery = cmp.Or(c.RecoverEvery, DefaultRecoverEvery)
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	return c
+}
+
+// Token is one token with its user logged in. It is safe for concurrent use, and
+// mends itself where it can: see recover.go.
 type Token struct {
 	module *Module
 	info   TokenInfo
 	config Config
-	// anchor stays open for the process's life: the login belongs to the
-	// application and ends when its last session closes.
-	anchor pkcs11.SessionHandle
+	log    *zap.Logger
 	pool   *pool
 	calls  atomic.Int64
 	// nativeCounter tells that the token has CKM_SP800_108_COUNTER_KDF.
 	nativeCounter bool
 
-	mu      sync.RWMutex
-	keys    map[keyName][]Key
-	scanned int64 // counts the scans, so that concurrent misses share one
-	closed  bool
+	// logins holds the one who is logging in; anchor and generation are theirs.
+	// The anchor session stays open for the process's life: the login belongs to
+	// the application and ends when its last session closes.
+	logins     chan struct{}
+	anchor     pkcs11.SessionHandle
+	generation uint64 // of the module, in which anchor was opened
+	slot       atomic.Uint64
+	pin        atomic.Pointer[PIN]
+	pinRefused atomic.Bool
+	// epoch counts the logins: sessions and key handles belong to one.
+	epoch atomic.Uint64
+
+	closed atomic.Bool
+	down   atomic.Pointer[downError] // why the circuit is open, nil where it is not
+	// strikes counts the answers in a row that failed by the device's fault.
+	strikes atomic.Int32
+	wake    chan struct{}
+	stop    chan struct{}
+	// background is the context of work that nobody waits for; watched is closed
+	// when the watch has ended.
+	background context.Context //nolint:containedctx // it ends with the Token, whose Close cancels it
+	cancel     context.CancelFunc
+	watched    chan struct{}
+
+	mu        sync.RWMutex
+	keys      map[keyName][]Key
+	keysEpoch uint64
+	// known holds the check values under which keys were first seen.
+	known map[keyName]string
 }
 
 // Open finds the token, logs its user in, once for the whole process, and reads
-// which master keys there are. A wrong PIN is tried once: another try is the
-// caller's decision, since a token locks after a few.
+// which master keys there are. A wrong PIN is tried once and is ErrPIN: another
+// try is the caller's decision, since a token locks after a few.
 func (m *Module) Open(ctx context.Context, c Config) (*Token, error) {
-	if c.Sessions == 0 {
-		c.Sessions = DefaultSessions
+	c = c.withDefaults()
+	if err := m.enter(ctx); err != nil {
+		return nil, err
 	}
 	info, err := m.find(c.Token)
+	m.leave()
 	if err != nil {
 		return nil, err
 	}
-	t := &Token{module: m, info: info, config: c}
-	if t.anchor, err = m.ctx.OpenSession(info.Slot, pkcs11.CKF_SERIAL_SESSION); err != nil {
-		return nil, failed("C_OpenSession", err)
+	t := &Token{
+		module: m, info: info, config: c, log: c.Log, pool: newPool(c.Sessions, c.Spare),
+		logins: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{}), watched: make(chan struct{}),
+		known: make(map[keyName]string),
 	}
-	if err := m.ctx.Login(t.anchor, pkcs11.CKU_USER, c.PIN.value); err != nil && code(err) != pkcs11.CKR_USER_ALREADY_LOGGED_IN {
-		_ = m.ctx.CloseSession(t.anchor)
-		return nil, fmt.Errorf("log in to token %q: %w", info.Label, failed("C_Login", err))
+	t.background, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.pin.Store(&c.PIN)
+	t.slot.Store(uint64(info.Slot))
+	if err := t.login(ctx, true); err != nil {
+		t.cancel()
+		return nil, fmt.Errorf("log in to token %q: %w", info.Label, err)
 	}
+	go t.watch()
 	mechanisms, err := t.Mechanisms()
-	if err != nil {
-		_ = m.ctx.CloseSession(t.anchor)
-		return nil, err
+	if err == nil {
+		t.nativeCounter = slices.Contains(mechanisms, ckmSP800108Counter)
+		err = t.reload(ctx)
 	}
-	t.nativeCounter = slices.Contains(mechanisms, ckmSP800108Counter)
-	t.pool = newPool(c.Sessions, t.openSession)
-	if err := t.reload(ctx); err != nil {
+	if err != nil {
 		_ = t.Close(ctx)
 		return nil, err
 	}
 	return t, nil
 }
 
-// Close waits until no answer is under way, then logs out and closes every
-// session. When ctx ends first, sessions in use are left to the module.
+// Close waits until no answer is under way, then closes every session, which
+// logs the user out. When ctx ends first, sessions in use are left to the module.
 func (t *Token) Close(ctx context.Context) error {
-	t.mu.Lock()
-	already := t.closed
-	t.closed = true
-	t.mu.Unlock()
-	if already {
+	if t.closed.Swap(true) {
 		return nil
 	}
+	close(t.stop)
+	t.cancel()
+	<-t.watched
 	err := t.pool.drain(ctx)
+	t.logins <- struct{}{} // for good: nobody logs in any more
+	if t.generation != t.module.generation.Load() {
+		return err
+	}
 	// Closing the last session ends the login; a separate C_Logout would fail on
 	// a session that died, and do nothing else.
-	if e := t.module.ctx.CloseSession(t.anchor); e != nil && err == nil {
+	if e := t.module.ctx.CloseSession(t.anchor); e != nil && err == nil && classOf(code(e)) == Never {
 		err = failed("C_CloseSession", e)
 	}
 	return err
@@ -103,15 +168,18 @@ func (t *Token) Info() TokenInfo { return t.info }
 // Calls counts the PKCS#11 calls that answers and key searches have made so far.
 func (t *Token) Calls() int64 { return t.calls.Load() }
 
+// Hanging counts the calls that the module has not come back from in time.
+func (t *Token) Hanging() int { return t.pool.hanging() }
+
 // Check tells whether the token is there and its user logged in, by asking the
 // token now.
 func (t *Token) Check(ctx context.Context) error {
-	s, err := t.take(ctx)
-	if err != nil {
-		return err
+	_, err := run(ctx, t, func(s *session) (struct{}, error) { return struct{}{}, s.loggedIn() })
+	if err != nil && t.heal(ctx, err) {
+		_, err = run(ctx, t, func(s *session) (struct{}, error) { return struct{}{}, s.loggedIn() })
+		t.trip(err)
 	}
-	defer t.pool.give(s)
-	return s.loggedIn()
+	return err
 }
 
 // loggedIn makes sure that the session sees private objects. Without a login
@@ -122,38 +190,25 @@ func (s *session) loggedIn() error {
 	if err := s.call("C_GetSessionInfo", err); err != nil {
 		return err
 	}
-	if info.State != pkcs11.CKS_RO_USER_FUNCTIONS && info.State != pkcs11.CKS_RW_USER_FUNCTIONS {
+	if !userState(info.State) {
 		return s.call("C_GetSessionInfo", pkcs11.Error(pkcs11.CKR_USER_NOT_LOGGED_IN))
 	}
 	return nil
 }
 
-func (t *Token) take(ctx context.Context) (*session, error) {
-	t.mu.RLock()
-	closed := t.closed
-	t.mu.RUnlock()
-	if closed {
-		return nil, ErrClosed
-	}
-	return t.pool.take(ctx)
-}
-
-func (t *Token) openSession() (*session, error) {
-	return t.session(pkcs11.CKF_SERIAL_SESSION)
-}
-
-func (t *Token) session(flags uint) (*session, error) {
+func (t *Token) openSession(flags uint) (*session, error) {
 	t.calls.Add(1)
-	h, err := t.module.ctx.OpenSession(t.info.Slot, flags)
+	epoch := t.epoch.Load()
+	h, err := t.module.ctx.OpenSession(uint(t.slot.Load()), flags)
 	if err != nil {
 		return nil, failed("C_OpenSession", err)
 	}
-	return &session{ctx: t.module.ctx, handle: h, calls: &t.calls, nativeCounter: t.nativeCounter}, nil
+	return &session{ctx: t.module.ctx, handle: h, calls: &t.calls, nativeCounter: t.nativeCounter, epoch: epoch}, nil
 }
 
 // Mechanisms lists the token's mechanisms by their CKM_ numbers, sorted.
 func (t *Token) Mechanisms() ([]uint, error) {
-	list, err := t.module.ctx.GetMechanismList(t.info.Slot)
+	list, err := t.module.ctx.GetMechanismList(uint(t.slot.Load()))
 	if err != nil {
 		return nil, failed("C_GetMechanismList", err)
 	}

@@ -1,0 +1,147 @@
+package hsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/pkcs11"
+
+	"latchkey/card"
+)
+
+// A C call cannot be cancelled. So every piece of work on a session is done in a
+// goroutine of its own, and whoever asked for it waits no longer than the
+// deadline. Work that is late is abandoned: its result is thrown away, its
+// session never used again.
+
+// work states.
+const (
+	running int32 = iota
+	finished
+	abandoned
+)
+
+// TimeoutError says that the module did not come back in time.
+type TimeoutError struct{ After time.Duration }
+
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("the PKCS#11 module did not come back within %s", e.After)
+}
+
+// Unavailable tells that the call may work another time.
+func (e *TimeoutError) Unavailable() bool { return true }
+
+// run does work on a session of the pool.
+func run[T any](ctx context.Context, t *Token, work func(*session) (T, error)) (T, error) {
+	return runWith(ctx, t, false, work)
+}
+
+// runWith does work on a session of the pool or, where the work makes token
+// objects, on a read-write session that is opened for it and closed after it.
+func runWith[T any](ctx context.Context, t *Token, readWrite bool, work func(*session) (T, error)) (T, error) {
+	var none T
+	if err := t.usable(); err != nil {
+		return none, err
+	}
+	return runAnyway(ctx, t, readWrite, work)
+}
+
+// runAnyway is runWith for the watch, which works when nothing else may.
+func runAnyway[T any](ctx context.Context, t *Token, readWrite bool, work func(*session) (T, error)) (T, error) {
+	var none T
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, t.config.CallTimeout)
+	defer cancel()
+	s, err := t.pool.take(ctx)
+	if err != nil {
+		return none, err
+	}
+	if err := t.module.enter(ctx); err != nil {
+		t.pool.give(s)
+		return none, err
+	}
+	var state atomic.Int32
+	var value T
+	done := make(chan struct{})
+	go func() {
+		result, e := onSession(t, &s, readWrite, work)
+		t.module.leave()
+		if !state.CompareAndSwap(running, finished) {
+			if response, ok := any(result).(card.Response); ok {
+				response.Wipe()
+			}
+			t.pool.return_(s)
+			return
+		}
+		value, err = result, e
+		t.pool.give(s)
+		close(done)
+	}()
+	select {
+	case <-done:
+		return value, err
+	case <-ctx.Done():
+	}
+	if !state.CompareAndSwap(running, abandoned) {
+		<-done // it came back at the same moment
+		return value, err
+	}
+	t.pool.abandon()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return none, &busyError{ctx.Err()}
+	}
+	return none, &TimeoutError{time.Since(began).Round(time.Millisecond)}
+}
+
+// onSession does work on the session in the slot, which it opens where there is
+// none or where it is from before the last login.
+func onSession[T any](t *Token, slot **session, readWrite bool, work func(*session) (T, error)) (T, error) {
+	var none T
+	if s := *slot; s != nil && s.epoch != t.epoch.Load() {
+		s.close()
+		*slot = nil
+	}
+	if readWrite {
+		s, err := t.openSession(pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION)
+		if err != nil {
+			return none, err
+		}
+		defer s.close()
+		return work(s)
+	}
+	if *slot == nil {
+		s, err := t.openSession(pkcs11.CKF_SERIAL_SESSION)
+		if err != nil {
+			return none, err
+		}
+		*slot = s
+	}
+	return work(*slot)
+}
+
+// usable refuses at once what cannot work: the circuit is open for as long as
+// the watch has not brought the token back.
+func (t *Token) usable() error {
+	if t.closed.Load() {
+		return ErrClosed
+	}
+	if down := t.down.Load(); down != nil {
+		return down
+	}
+	if n := t.pool.hanging(); n > t.pool.spare {
+		return &downError{fmt.Errorf("%d calls hang in the PKCS#11 module", n)}
+	}
+	return nil
+}
+
+// downError says that the token is known not to work at present.
+type downError struct{ cause error }
+
+func (e *downError) Error() string { return "the HSM token is down: " + e.cause.Error() }
+func (e *downError) Unwrap() error { return e.cause }
+
+// Unavailable tells that the call may work another time.
+func (e *downError) Unavailable() bool { return true }
