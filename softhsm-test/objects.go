@@ -2,6 +2,7 @@ package softhsmtest
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/miekg/pkcs11"
@@ -60,31 +61,37 @@ func (t *Token) inSession(tb testing.TB, do func(*pkcs11.Ctx, pkcs11.SessionHand
 	if err := ctx.Initialize(); !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
 		tb.Fatalf("C_Initialize gives %v: open the token first", err)
 	}
-	slots, err := ctx.GetSlotList(true)
+	slot, err := t.slot(ctx)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	session, err := ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() {
+		if err := ctx.CloseSession(session); err != nil {
+			tb.Error(err)
+		}
+	}()
+	if err := do(ctx, session); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (t *Token) slot(ctx *pkcs11.Ctx) (uint, error) {
+	slots, err := ctx.GetSlotList(true)
+	if err != nil {
+		return 0, err
 	}
 	for _, slot := range slots {
 		info, err := ctx.GetTokenInfo(slot)
 		if err != nil {
-			tb.Fatal(err)
+			return 0, err
 		}
-		if info.Label != t.Label {
-			continue
+		if info.Label == t.Label {
+			return slot, nil
 		}
-		session, err := ctx.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer func() {
-			if err := ctx.CloseSession(session); err != nil {
-				tb.Error(err)
-			}
-		}()
-		if err := do(ctx, session); err != nil {
-			tb.Fatal(err)
-		}
-		return
 	}
-	tb.Fatalf("the module does not see the token %q", t.Label)
+	return 0, fmt.Errorf("the module does not see the token %q", t.Label)
 }
