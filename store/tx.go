@@ -43,7 +43,7 @@ func (tx *tx) run(do func(*tx) error) (refused, lost error) {
 		// SQLite itself rolls everything back on errors such as a full disk, and
 		// then there is no savepoint any more.
 		if _, err := tx.Exec(`ROLLBACK TO SAVEPOINT write`); err != nil {
-			return refused, fmt.Errorf("%v; roll back to savepoint: %w", refused, err)
+			return refused, fmt.Errorf("%v; roll back to savepoint: %w", refused, err) //nolint:errorlint // the batch is lost, which must not pass for this one write being refused
 		}
 	}
 	if _, err := tx.Exec(`RELEASE SAVEPOINT write`); err != nil {
