@@ -3,15 +3,15 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	"go.uber.org/zap/zapcore"
 
 	"latchkey/card"
 	"latchkey/hsm"
@@ -43,22 +43,24 @@ func check(f file, folder string, fault report) *Config {
 		TLS:    TLS{at(f.TLS.Certificate), at(f.TLS.Key), at(f.TLS.ClientCA)},
 		HSM: HSM{
 			Module: at(f.HSM.Module), Token: hsm.Selector{Label: f.HSM.Token.Label, Serial: f.HSM.Token.Serial},
-			PIN:      hsm.PINSource{File: at(f.HSM.PIN.File), Env: f.HSM.PIN.Env, FD: f.HSM.PIN.FD},
-			Sessions: hsm.DefaultSessions, AllowExtractable: f.HSM.AllowExtractable,
+			PIN:      hsm.PINSource{File: at(f.HSM.PIN.File), Env: f.HSM.PIN.Env, FD: f.HSM.PIN.FD.or(0)},
+			Sessions: f.HSM.Sessions.or(hsm.DefaultSessions), AllowExtractable: f.HSM.AllowExtractable,
 		},
 		Store: at(or(f.Store.Path, DefaultStore)), Policy: at(f.Policy.Directory),
 		Cards:   Cards{DefaultMaxAge, card.DefaultCardStates(), card.DefaultHolderStates()},
 		Unblock: Unblock{DefaultLifetime},
 		Log:     or(f.Log.Level, "info"),
 	}
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
 		fault("listen", "%q is not host:port", c.Listen)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		fault("listen", "%q is not a port from 0 to 65535", port)
 	}
-	if _, err := zapcore.ParseLevel(c.Log); err != nil {
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log) {
 		fault("log.level", "%q is not debug, info, warn or error", c.Log)
 	}
 	checkTLS(c.TLS, fault)
-	checkHSM(c, f, fault)
+	checkHSM(c.HSM, fault)
 	checkStore(c, fault)
 	checkCards(c, f, fault)
 	c.Operators = checkOperators(f.Operators, fault)
@@ -68,22 +70,21 @@ func check(f file, folder string, fault report) *Config {
 }
 
 func checkTLS(t TLS, fault report) {
-	complete := true
-	for _, file := range []struct{ place, path string }{
-		{"tls.certificate", t.Certificate}, {"tls.key", t.Key}, {"tls.client_ca", t.ClientCA},
-	} {
-		complete = readable(file.place, file.path, fault) && complete
+	certificate := readable("tls.certificate", t.Certificate, fault)
+	key := readable("tls.key", t.Key, fault)
+	if key {
+		private("tls.key", t.Key, fault)
 	}
-	if !complete {
-		return
+	if certificate && key {
+		if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
+			fault("tls.certificate", "certificate and key do not go together: %v", err)
+		}
 	}
-	if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
-		fault("tls.certificate", "certificate and key do not go together: %v", err)
+	if readable("tls.client_ca", t.ClientCA, fault) {
+		if _, err := ReadCertificates(t.ClientCA); err != nil {
+			fault("tls.client_ca", "%v", err)
+		}
 	}
-	if _, err := ReadCertificates(t.ClientCA); err != nil {
-		fault("tls.client_ca", "%v", err)
-	}
-	private("tls.key", t.Key, fault)
 }
 
 // ReadCertificates reads a PEM file of CA certificates.
@@ -99,29 +100,29 @@ func ReadCertificates(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func checkHSM(c *Config, f file, fault report) {
-	readable("hsm.module", c.HSM.Module, fault)
-	if c.HSM.Token == (hsm.Selector{}) {
+func checkHSM(h HSM, fault report) {
+	readable("hsm.module", h.Module, fault)
+	if h.Token == (hsm.Selector{}) {
 		fault("hsm.token", "name the token by label, by serial, or by both")
 	}
-	if err := c.HSM.PIN.Faults(); err != nil {
+	if err := h.PIN.Faults(); err != nil {
 		fault("hsm.pin", "%v", err)
-	} else if c.HSM.PIN.File != "" && readable("hsm.pin.file", c.HSM.PIN.File, fault) {
-		private("hsm.pin.file", c.HSM.PIN.File, fault)
-	} else if _, set := os.LookupEnv(c.HSM.PIN.Env); c.HSM.PIN.Env != "" && !set {
-		fault("hsm.pin.env", "the environment variable %s is not set", c.HSM.PIN.Env)
+	} else if h.PIN.File != "" && readable("hsm.pin.file", h.PIN.File, fault) {
+		private("hsm.pin.file", h.PIN.File, fault)
+	} else if _, set := os.LookupEnv(h.PIN.Env); h.PIN.Env != "" && !set {
+		// Its name stays out of the words: people write the PIN itself there.
+		fault("hsm.pin.env", "there is no environment variable of this name")
 	}
-	if f.HSM.Sessions != nil {
-		c.HSM.Sessions = *f.HSM.Sessions
-		if c.HSM.Sessions < 1 || c.HSM.Sessions > maxSessions {
-			fault("hsm.sessions", "must be from 1 to %d", maxSessions)
-		}
+	if h.Sessions < 1 || h.Sessions > maxSessions {
+		fault("hsm.sessions", "must be from 1 to %d", maxSessions)
 	}
 }
 
 func checkStore(c *Config, fault report) {
 	if info, err := os.Stat(filepath.Dir(c.Store)); err != nil || !info.IsDir() {
 		fault("store.path", "the folder %s is not there; make it first", filepath.Dir(c.Store))
+	} else if info, err := os.Stat(c.Store); err == nil && !info.Mode().IsRegular() {
+		fault("store.path", "%s is not a file", c.Store)
 	}
 	if c.Policy == "" {
 		return
@@ -130,16 +131,23 @@ func checkStore(c *Config, fault report) {
 		fault("policy.directory", "%s is not a folder", c.Policy)
 		return
 	}
-	if _, err := policy.LoadDir(c.Policy); err != nil {
+	_, err := policy.LoadDir(c.Policy)
+	var faults policy.Faults
+	switch {
+	case errors.As(err, &faults):
+		for _, f := range faults {
+			fault("policy.directory", "%s", f)
+		}
+	case err != nil:
 		fault("policy.directory", "%v", err)
 	}
 }
 
 func checkCards(c *Config, f file, fault report) {
-	if f.Cards.MaxAge != nil {
-		c.Cards.MaxAge = time.Duration(*f.Cards.MaxAge)
-		if c.Cards.MaxAge < 0 {
-			fault("cards.max_age", "must be above zero, or none")
+	if age := f.Cards.MaxAge; age.given {
+		c.Cards.MaxAge = age.d
+		if !age.none && age.d < time.Minute {
+			fault("cards.max_age", "must be a minute or more, with its unit as in 168h, or none")
 		}
 	}
 	for _, s := range []struct {
@@ -151,12 +159,13 @@ func checkCards(c *Config, f file, fault report) {
 			continue
 		}
 		*s.into = s.given
+		lines(s.place, true, fault, s.into.Names()...)
 		if !slices.ContainsFunc(s.into.Names(), s.into.Active) {
 			fault(s.place, "no state counts as active, so nothing could ever be unblocked")
 		}
 	}
-	if f.Unblock.Lifetime != nil {
-		c.Unblock.Lifetime = *f.Unblock.Lifetime
+	if f.Unblock.Lifetime.given {
+		c.Unblock.Lifetime = f.Unblock.Lifetime.d
 		if c.Unblock.Lifetime < time.Second || c.Unblock.Lifetime > 24*time.Hour {
 			fault("unblock.lifetime", "must be from 1s to 24h")
 		}
@@ -169,6 +178,10 @@ func checkOperators(list []operator, fault report) []policy.Operator {
 	for i, o := range list {
 		place := fmt.Sprintf("operators[%d]", i)
 		once(seen, place+".id", o.ID, fault)
+		lines(place+".name", false, fault, o.Name)
+		lines(place+".unit", false, fault, o.Unit)
+		lines(place+".roles", true, fault, o.Roles...)
+		lines(place+".groups", true, fault, o.Groups...)
 		operators = append(operators, policy.Operator{ID: o.ID, Name: or(o.Name, o.ID), Roles: o.Roles, Groups: o.Groups, Unit: o.Unit})
 	}
 	return operators
@@ -188,6 +201,9 @@ func checkClients(list []client, operators []policy.Operator, fault report) []Cl
 			fault(place, "say either subject or san, and not both")
 		case l.Subject != "":
 			once(certificates, place+".subject", l.Subject, fault)
+			if !strings.Contains(l.Subject, "=") || strings.Contains(strings.ReplaceAll(l.Subject, `\,`, ""), ", ") {
+				fault(place+".subject", "%q is not as RFC 2253 writes it, such as CN=identity-manager,O=Example without spaces between its parts", l.Subject)
+			}
 		default:
 			once(certificates, place+".san", l.SAN, fault)
 			if kind, value, ok := strings.Cut(l.SAN, ":"); !ok || value == "" || !slices.Contains([]string{"dns", "uri", "email"}, kind) {
@@ -226,33 +242,30 @@ func checkProfiles(list []profile, fault report) map[string]card.Profile {
 			once(seen, place+".id", l.ID, fault)
 		}
 		p := card.Profile{
-			ID: l.ID, Name: or(l.Name, l.ID), Algorithm: l.ResponseAlgorithm, ChallengeLen: l.ChallengeLength,
-			CardKeyType: l.CardKeyType, Scheme: l.Scheme, MasterKey: l.MasterKey, MasterKeyVersion: 1,
-			KeyNumber: 1, Retry: card.RetryLimit(l.WrongResponses),
+			ID: l.ID, Name: or(l.Name, l.ID), Algorithm: l.ResponseAlgorithm,
+			CardKeyType: l.CardKeyType, Scheme: l.Scheme, MasterKey: l.MasterKey, MasterKeyVersion: l.MasterKeyVersion.or(1),
+			Counter: card.Counter{Bits: l.CounterBits.or(0), After: l.CounterAfter}, Wrapping: l.Wrapping,
+			Retry: card.RetryLimit(l.WrongResponses),
 		}
 		if p.Algorithm == "" {
 			p.Algorithm = card.AlgorithmFor(p.CardKeyType)
 		}
-		if p.ChallengeLen == 0 {
-			p.ChallengeLen = p.Algorithm.Block()
+		p.ChallengeLen = l.ChallengeLength.or(p.Algorithm.Block())
+		number := l.KeyNumber.or(1)
+		if number < 0 || number > 255 {
+			fault(place+".key_number", "must be from 0 to 255")
 		}
-		if l.MasterKeyVersion != nil {
-			p.MasterKeyVersion = *l.MasterKeyVersion
-		}
-		if l.KeyNumber != nil {
-			if *l.KeyNumber < 0 || *l.KeyNumber > 255 {
-				fault(place+".key_number", "must be from 0 to 255")
-			}
-			p.KeyNumber = byte(*l.KeyNumber) //nolint:gosec // reported above where it does not fit
-		}
+		p.KeyNumber = byte(number) //nolint:gosec // reported above where it does not fit
+		var unread error
 		if l.Input != "" {
-			var err error
-			if p.Input, err = card.ParseTemplate(l.Input); err != nil {
-				fault(place+".input", "%v", err)
-				continue // the profile's own checks would only say that it is missing
+			if p.Input, unread = card.ParseTemplate(l.Input); unread != nil {
+				fault(place+".input", "%v", unread)
 			}
 		}
 		for _, f := range p.Faults() {
+			if f.Field == "input" && unread != nil {
+				continue // it would only be said to be missing
+			}
 			fault(place+"."+f.Field, "%s", f.Detail)
 		}
 		profiles[p.ID] = p
@@ -260,15 +273,23 @@ func checkProfiles(list []profile, fault report) map[string]card.Profile {
 	return profiles
 }
 
-// once reports an ID that is missing or was there before.
+// once reports an ID that is no line of text or was there before.
 func once(seen map[string]bool, place, id string, fault report) {
-	switch {
-	case strings.TrimSpace(id) == "":
-		fault(place, "is required")
-	case seen[id]:
+	if wrong := card.TextFault(id, card.MaxText, true); wrong != "" {
+		fault(place, "%s", wrong)
+	} else if seen[id] {
 		fault(place, "%q is there twice", id)
 	}
 	seen[id] = true
+}
+
+// lines reports values that are no lines of text.
+func lines(place string, required bool, fault report, values ...string) {
+	for _, v := range values {
+		if wrong := card.TextFault(v, card.MaxText, required); wrong != "" {
+			fault(place, "%q %s", v, wrong)
+		}
+	}
 }
 
 // readable reports a file that is not named or cannot be read.
@@ -277,18 +298,26 @@ func readable(place, path string, fault report) bool {
 		fault(place, "is required")
 		return false
 	}
-	f, err := os.Open(path)
+	// Only files are opened: whoever writes into a pipe does so once, and waits.
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", path)
+	}
+	if err == nil {
+		var f *os.File
+		if f, err = os.Open(path); err == nil {
+			err = f.Close()
+		}
+	}
 	if err != nil {
 		fault(place, "%v", err)
-		return false
 	}
-	_ = f.Close() // only opened to see that it can be
-	return true
+	return err == nil
 }
 
 // private reports a secret file that others than its owner may read.
 func private(place, path string, fault report) {
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
 		fault(place, "%s may be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 }

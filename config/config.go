@@ -4,10 +4,13 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -127,46 +130,75 @@ func load(path string, matters func(place string) bool) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	faults := &Faults{File: path}
-	var f file
-	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&f); err != nil {
-		var wrong *yaml.TypeError
-		if !errors.As(err, &wrong) {
-			// Not YAML at all: nothing was read that could be checked.
-			faults.Faults = append(faults.Faults, strings.TrimPrefix(err.Error(), "yaml: "))
-			return nil, faults
-		}
-		for _, e := range wrong.Errors {
-			faults.Faults = append(faults.Faults, plain(e))
-		}
+	return parse(path, text, matters)
+}
+
+// parse is load for the text of the file at path.
+func parse(path string, text []byte, matters func(place string) bool) (*Config, error) {
+	f, faults, ok := decode(text)
+	if !ok {
+		return nil, &Faults{path, faults}
 	}
 	c := check(f, filepath.Dir(path), func(place, format string, args ...any) {
 		if matters(place) {
-			faults.Faults = append(faults.Faults, place+": "+fmt.Sprintf(format, args...))
+			faults = append(faults, place+": "+fmt.Sprintf(format, args...))
 		}
 	})
-	if len(faults.Faults) != 0 {
-		return nil, faults
+	if len(faults) != 0 {
+		return nil, &Faults{path, faults}
 	}
 	return c, nil
 }
 
+// decode reads the YAML and lists what does not fit. It is not ok where nothing
+// was read that could be checked further.
+func decode(text []byte) (f file, faults []string, ok bool) {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	err := decoder.Decode(&f)
+	var wrong *yaml.TypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		return f, []string{"there is nothing in it"}, false
+	case errors.As(err, &wrong):
+		for _, e := range wrong.Errors {
+			faults = append(faults, plain(e))
+		}
+	case err != nil:
+		return f, []string{strings.TrimPrefix(err.Error(), "yaml: ")}, false
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		faults = append(faults, "there is more behind the first YAML document; take out the line \"---\" or \"...\"")
+	}
+	return f, faults, len(faults) == 0 || !reflect.ValueOf(f).IsZero()
+}
+
 // plain turns the YAML library's words, which name Go types, into a reader's.
+// They quote the value too, which is left out: it may be a PIN in a wrong place.
 func plain(e string) string {
 	line, rest, _ := strings.Cut(e, ": ")
 	if field, ok := strings.CutPrefix(rest, "field "); ok {
 		if name, _, ok := strings.Cut(field, " not found in type "); ok {
 			return fmt.Sprintf("%s: unknown key %q", line, name)
 		}
-		if name, _, ok := strings.Cut(field, " already set in type "); ok {
-			return fmt.Sprintf("%s: key %q is there twice", line, name)
-		}
 	}
-	return strings.NewReplacer("!!str", "text", "!!int", "the number", "!!map", "a mapping", "!!seq", "a list",
-		"into time.Duration", "as a duration such as 15m", "into bool", "as true or false", "into int", "as a whole number",
-		"into string", "as text", "cannot unmarshal", "cannot read").Replace(e)
+	if i := strings.LastIndex(rest, " into "); i >= 0 {
+		return line + ": must be " + wanted(rest[i+len(" into "):])
+	}
+	return e
+}
+
+// wanted says what the file needs where the code has the given Go type.
+func wanted(goType string) string {
+	switch {
+	case goType == "bool":
+		return "true or false"
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
+	case goType == "string", strings.HasPrefix(goType, "card."), goType == "config.Role":
+		return "text"
+	}
+	return "a mapping with keys of its own"
 }
 
 // Profile finds a configured card profile, or gives card.ErrNotFound.

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"strconv"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -25,9 +27,9 @@ type file struct {
 		PIN struct {
 			File string `yaml:"file"`
 			Env  string `yaml:"env"`
-			FD   int    `yaml:"fd"`
+			FD   whole  `yaml:"fd"`
 		} `yaml:"pin"`
-		Sessions         *int     `yaml:"sessions"`
+		Sessions         whole    `yaml:"sessions"`
 		AllowExtractable []string `yaml:"allow_extractable"`
 	} `yaml:"hsm"`
 	Store struct {
@@ -37,12 +39,12 @@ type file struct {
 		Directory string `yaml:"directory"`
 	} `yaml:"policy"`
 	Cards struct {
-		MaxAge       *limit          `yaml:"max_age"`
+		MaxAge       duration        `yaml:"max_age"`
 		States       map[string]bool `yaml:"states"`
 		HolderStates map[string]bool `yaml:"holder_states"`
 	} `yaml:"cards"`
 	Unblock struct {
-		Lifetime *time.Duration `yaml:"lifetime"`
+		Lifetime duration `yaml:"lifetime"`
 	} `yaml:"unblock"`
 	Log struct {
 		Level string `yaml:"level"`
@@ -73,33 +75,61 @@ type profile struct {
 	ID                string         `yaml:"id"`
 	Name              string         `yaml:"name"`
 	ResponseAlgorithm card.Algorithm `yaml:"response_algorithm"`
-	ChallengeLength   int            `yaml:"challenge_length"`
+	ChallengeLength   whole          `yaml:"challenge_length"`
 	CardKeyType       card.KeyType   `yaml:"card_key_type"`
 	Scheme            card.Scheme    `yaml:"scheme"`
 	MasterKey         string         `yaml:"master_key"`
-	MasterKeyVersion  *int           `yaml:"master_key_version"`
+	MasterKeyVersion  whole          `yaml:"master_key_version"`
 	Input             string         `yaml:"input"`
-	KeyNumber         *int           `yaml:"key_number"`
+	KeyNumber         whole          `yaml:"key_number"`
+	CounterBits       whole          `yaml:"counter_bits"`
+	CounterAfter      bool           `yaml:"counter_after"`
+	Wrapping          card.Wrapping  `yaml:"wrapping"`
 	WrongResponses    survived       `yaml:"wrong_responses_survived"`
 }
 
-// limit is a duration, or "none".
-type limit time.Duration
+// whole is a whole number, where one is given. It has to be written plainly: YAML
+// itself would take 1.5 for 1, and 010 for 8.
+type whole struct {
+	given bool
+	n     int
+}
 
 // UnmarshalYAML implements yaml.Unmarshaler.
-func (l *limit) UnmarshalYAML(n *yaml.Node) error {
-	if n.Value == "none" {
-		*l = 0
+func (w *whole) UnmarshalYAML(node *yaml.Node) error {
+	n, err := strconv.Atoi(node.Value)
+	if err != nil || strconv.Itoa(n) != node.Value {
+		return misread(node, "a whole number")
+	}
+	*w = whole{true, n}
+	return nil
+}
+
+func (w whole) or(otherwise int) int {
+	if w.given {
+		return w.n
+	}
+	return otherwise
+}
+
+// duration is a duration with its unit, where one is given.
+type duration struct {
+	given bool
+	none  bool // "none", for a limit that is not to be
+	d     time.Duration
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (d *duration) UnmarshalYAML(node *yaml.Node) error {
+	if node.Value == "none" {
+		*d = duration{given: true, none: true}
 		return nil
 	}
-	var d time.Duration
-	if err := n.Decode(&d); err != nil {
-		return err
+	v, err := time.ParseDuration(node.Value)
+	if err != nil {
+		return misread(node, "a duration such as 15m")
 	}
-	*l = limit(d)
-	if d <= 0 {
-		*l = -1 // told apart from "none" by check
-	}
+	*d = duration{given: true, d: v}
 	return nil
 }
 
@@ -107,8 +137,8 @@ func (l *limit) UnmarshalYAML(n *yaml.Node) error {
 type survived card.RetryLimit
 
 // UnmarshalYAML implements yaml.Unmarshaler.
-func (s *survived) UnmarshalYAML(n *yaml.Node) error {
-	switch n.Value {
+func (s *survived) UnmarshalYAML(node *yaml.Node) error {
+	switch node.Value {
 	case "unlimited":
 		*s = survived(card.RetryUnlimited)
 		return nil
@@ -116,13 +146,18 @@ func (s *survived) UnmarshalYAML(n *yaml.Node) error {
 		*s = survived(card.RetryUnknown)
 		return nil
 	}
-	var i int
-	if err := n.Decode(&i); err != nil {
-		return err
+	var w whole
+	if err := w.UnmarshalYAML(node); err != nil {
+		return misread(node, `a whole number, "unlimited" or "unknown"`)
 	}
-	if i < 1 {
-		i = 1 // which the profile's own check refuses in words
-	}
-	*s = survived(i)
+	// The numbers that stand for the two words are not theirs to be written;
+	// the profile's own check refuses 1 in words.
+	*s = survived(max(w.n, 1))
 	return nil
+}
+
+// misread is the fault that the YAML library collects with its own. The value is
+// not repeated: it may be a PIN in a wrong place.
+func misread(node *yaml.Node, wanted string) error {
+	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: must be %s", node.Line, wanted)}}
 }

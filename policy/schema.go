@@ -56,7 +56,7 @@ func (r *rules) faults(p *cedar.Policy) []string {
 			if has, ok := n.(ast.NodeTypeHas); ok {
 				if shape := r.shape(has.Arg); shape != nil {
 					if _, known := shape[has.Value]; !known {
-						faults = append(faults, fmt.Sprintf("attribute `%s` is asked for with has, and is not in the schema", has.Value))
+						faults = append(faults, fmt.Sprintf("attribute %#q is asked for with has, and is not in the schema", string(has.Value)))
 					}
 				}
 			}

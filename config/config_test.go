@@ -1,0 +1,514 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"latchkey/card"
+	"latchkey/config"
+	"latchkey/hsm"
+	"latchkey/policy"
+	"latchkey/softhsm-test/throwawayca"
+)
+
+// minimal has what a file cannot do without.
+const minimal = `
+tls: {certificate: server.crt, key: server.key, client_ca: ca.crt}
+hsm: {module: module.so, token: {label: latchkey}, pin: {file: pin}}
+clients: [{name: idm, subject: "CN=idm,O=Example", roles: [backend], names_operators: true}]
+profiles: [{id: gids, card_key_type: tdes3, scheme: latchkey-v1, master_key: cards}]
+`
+
+// folder makes a folder with the files that minimal names.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	ca, err := throwawayca.New("test CA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := ca.Server("localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Write(filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")); err != nil {
+		t.Fatal(err)
+	}
+	if err := ca.Write(filepath.Join(dir, "ca.crt")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "pin", "123456\n", 0o600)
+	write(t, dir, "module.so", "not a library, and not loaded", 0o644)
+	return dir
+}
+
+func write(t testing.TB, dir, name, text string, mode os.FileMode) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+}
+
+// load writes the text to a file in the folder and loads it.
+func load(t *testing.T, dir, text string) (*config.Config, error) {
+	t.Helper()
+	write(t, dir, "latchkey.yaml", text, 0o644)
+	return config.Load(filepath.Join(dir, "latchkey.yaml"))
+}
+
+// faults is what Load finds wrong with the text.
+func faults(t *testing.T, dir, text string) []string {
+	t.Helper()
+	c, err := load(t, dir, text)
+	var list *config.Faults
+	if err == nil || c != nil {
+		t.Fatalf("configuration %v, error %v; want faults alone", c, err)
+	}
+	if !errors.As(err, &list) {
+		t.Fatalf("error %v (%T) is not faults", err, err)
+	}
+	for _, f := range list.Faults {
+		if !strings.Contains(err.Error(), f) {
+			t.Errorf("the error does not say %q", f)
+		}
+	}
+	return list.Faults
+}
+
+func TestDefaults(t *testing.T) {
+	dir := folder(t)
+	got, err := load(t, dir, minimal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	want := &config.Config{
+		Listen: "127.0.0.1:8443",
+		TLS:    config.TLS{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("ca.crt")},
+		HSM: config.HSM{
+			Module: at("module.so"), Token: hsm.Selector{Label: "latchkey"},
+			PIN: hsm.PINSource{File: at("pin")}, Sessions: hsm.DefaultSessions,
+		},
+		Store: at("latchkey.db"),
+		Cards: config.Cards{
+			MaxAge: 7 * 24 * time.Hour,
+			States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
+		},
+		Unblock: config.Unblock{Lifetime: 15 * time.Minute},
+		Log:     "info",
+		Clients: []config.Client{{
+			Name: "idm", Subject: "CN=idm,O=Example", Roles: []config.Role{config.Backend}, NamesOperators: true,
+		}},
+		Profiles: map[string]card.Profile{"gids": {
+			ID: "gids", Name: "gids", Algorithm: card.TDESECB, ChallengeLen: 8, CardKeyType: card.TDES3,
+			Scheme: card.LatchkeyV1, MasterKey: "cards", MasterKeyVersion: 1, KeyNumber: 1, Retry: card.RetryUnknown,
+		}},
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b card.Template) bool { return a.String() == b.String() })); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
+// A file in which much is wrong is told so in one go.
+func TestEveryFaultAtOnce(t *testing.T) {
+	dir := folder(t)
+	write(t, dir, "open.key", "readable by all", 0o644)
+	write(t, dir, "open.pin", "123456", 0o640)
+	if err := os.Mkdir(filepath.Join(dir, "policies"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "policies/a.cedar", "permit (principal, action, resource) when { principal.rolles };", 0o644)
+
+	got := faults(t, dir, `
+listen: localhost
+lisen: 127.0.0.1:1
+tls: {key: open.key, client_ca: pin}
+hsm:
+  module: none.so
+  token: {}
+  pin: {file: open.pin}
+  sessions: lots
+  allow_extractable: old
+store: {path: none/latchkey.db}
+policy: {directory: policies}
+cards: {max_age: 5s, states: {active: no-idea, lost: false}, holder_states: {left: false}}
+unblock: {lifetime: 25h}
+log: {level: loud}
+operators: [{id: anna}, {id: anna, roles: ["bad\tone"]}, {name: " nobody"}]
+clients:
+  - {name: idm, subject: identity-manager, san: "dns:idm", roles: [backend]}
+  - {name: idm, san: idm.example.org, roles: [chief], operator: bo, names_operators: true}
+  - {name: x, san: idm.example.org}
+profiles:
+  - {id: a, card_key_type: des, scheme: magic, master_key: m, challenge_length: 7, key_number: 256}
+  - {id: a, card_key_type: aes128, scheme: aes-ecb, input: 0x00, wrong_responses_survived: 1}
+`)
+	want := []string{
+		`line 3: unknown key "lisen"`,
+		`line 9: must be a whole number`,
+		`line 10: must be a list`,
+		`line 13: must be true or false`,
+		`listen: "localhost" is not host:port`,
+		`log.level: "loud" is not debug, info, warn or error`,
+		`tls.certificate: is required`,
+		`tls.key: DIR/open.key may be read by others (mode 0644); run: chmod 600 DIR/open.key`,
+		`tls.client_ca: read CA certificates: DIR/pin holds none in PEM form`,
+		`hsm.module: stat DIR/none.so: no such file or directory`,
+		`hsm.token: name the token by label, by serial, or by both`,
+		`hsm.pin.file: DIR/open.pin may be read by others (mode 0640); run: chmod 600 DIR/open.pin`,
+		`store.path: the folder DIR/none is not there; make it first`,
+		`policy.directory: a.cedar:1: @id is missing`,
+		`policy.directory: a.cedar:1: @reason is missing: it tells the operator why`,
+		"policy.directory: a.cedar:1: attribute `rolles` on entity type `Operator` not found",
+		`cards.max_age: must be a minute or more, with its unit as in 168h, or none`,
+		`cards.states: no state counts as active, so nothing could ever be unblocked`,
+		`cards.holder_states: no state counts as active, so nothing could ever be unblocked`,
+		`unblock.lifetime: must be from 1s to 24h`,
+		`operators[1].id: "anna" is there twice`,
+		`operators[1].roles: "bad\tone" has a control character`,
+		`operators[2].id: is required`,
+		`operators[2].name: " nobody" begins or ends with white space`,
+		`clients[0]: say either subject or san, and not both`,
+		`clients[1].name: "idm" is there twice`,
+		`clients[1].san: "idm.example.org" does not begin with dns:, uri: or email:`,
+		`clients[1].roles: "chief" is not one of [backend operator supervisor administrator security-officer auditor]`,
+		`clients[1]: a client is an operator or names operators, not both`,
+		`clients[1].operator: "bo" is not one of operators`,
+		`clients[2].san: "idm.example.org" is there twice`,
+		`clients[2].san: "idm.example.org" does not begin with dns:, uri: or email:`,
+		`clients[2].roles: name at least one of [backend operator supervisor administrator security-officer auditor]`,
+		`profiles[0] (a).key_number: must be from 0 to 255`,
+		`profiles[0] (a).card_key_type: "des" is not one of tdes2, tdes3, aes128, aes192, aes256`,
+		`profiles[0] (a).challenge_length: must be a multiple of 8 bytes, up to 64, for tdes-ecb`,
+		`profiles[0] (a).scheme: "magic" is not one of ` + schemes(),
+		`profiles[1] (a).id: "a" is there twice`,
+		`profiles[1] (a).input: template "0x00" has only constants: every card would have the same key (that is scheme static)`,
+		`profiles[1] (a).master_key: is required`,
+		`profiles[1] (a).wrong_responses_survived: must be 2 or more, "unlimited" or "unknown"`,
+	}
+	for i := range got {
+		got[i] = strings.ReplaceAll(got[i], dir, "DIR")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+}
+
+func schemes() string {
+	var names []string
+	for _, s := range card.Schemes() {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
+}
+
+// One change to a file that is in order, and what it is told.
+func TestFaults(t *testing.T) {
+	const (
+		env     = "LATCHKEY_TEST_PIN"
+		pin     = "pin: {file: pin}"
+		token   = "token: {label: latchkey}"
+		profile = "card_key_type: tdes3, scheme: latchkey-v1, master_key: cards"
+	)
+	t.Setenv(env, "123456")
+	for name, test := range map[string]struct {
+		old, with string
+		want      []string // empty: no fault
+	}{
+		"listen on all":        {"tls:", "listen: ':8443'\ntls:", nil},
+		"listen by IPv6":       {"tls:", "listen: '[::1]:0'\ntls:", nil},
+		"listen without port":  {"tls:", "listen: '127.0.0.1:'\ntls:", []string{`listen: "" is not a port from 0 to 65535`}},
+		"listen on no port":    {"tls:", "listen: '127.0.0.1:70000'\ntls:", []string{`listen: "70000" is not a port from 0 to 65535`}},
+		"key twice":            {"tls:", "listen: a:1\nlisten: a:2\ntls:", []string{`line 3: mapping key "listen" already defined at line 2`}},
+		"unknown key in hsm":   {token, token + ", slot: 0", []string{`line 3: unknown key "slot"`}},
+		"unknown key in token": {token, "token: {label: a, slot: 0}", []string{`line 3: unknown key "slot"`}},
+		"unknown key in a client": {
+			"name: idm", "name: idm, role: auditor", []string{`line 4: unknown key "role"`},
+		},
+		"unknown key in a profile": {
+			"id: gids", "id: gids, key_version: 2", []string{`line 5: unknown key "key_version"`},
+		},
+		"a list for the file": {
+			minimal, "- tls\n- hsm\n", []string{"line 1: must be a mapping with keys of its own"},
+		},
+		"certificate that is not the key's": {
+			"certificate: server.crt", "certificate: ca.crt",
+			[]string{"tls.certificate: certificate and key do not go together: tls: private key does not match public key"},
+		},
+		"folder for a file": {"client_ca: ca.crt", "client_ca: .", []string{"tls.client_ca: DIR is not a file"}},
+
+		"PIN in the environment": {pin, "pin: {env: " + env + "}", nil},
+		"PIN from a descriptor":  {pin, "pin: {fd: 3}", nil},
+		"PIN nowhere":            {", " + pin, "", []string{"hsm.pin: say where the PIN is: a file, an environment variable or a file descriptor"}},
+		"PIN in two places":      {pin, "pin: {file: pin, fd: 3}", []string{"hsm.pin: say one place for the PIN: a file, an environment variable or a file descriptor"}},
+		"PIN from stderr":        {pin, "pin: {fd: 2}", []string{"hsm.pin: the PIN's file descriptor must be 3 or above"}},
+		"PIN file not there":     {pin, "pin: {file: none}", []string{"hsm.pin.file: stat DIR/none: no such file or directory"}},
+		"token by serial":        {token, "token: {serial: 01ab}", nil},
+		"no sessions":            {token, token + ", sessions: 0", []string{"hsm.sessions: must be from 1 to 1024"}},
+		"too many sessions":      {token, token + ", sessions: 1025", []string{"hsm.sessions: must be from 1 to 1024"}},
+
+		"store is a folder":     {"clients:", "store: {path: .}\nclients:", []string{"store.path: DIR is not a file"}},
+		"policies not there":    {"clients:", "policy: {directory: none}\nclients:", []string{"policy.directory: DIR/none is not a folder"}},
+		"policies empty":        {"clients:", "policy: {directory: .}\nclients:", []string{"policy.directory: DIR: no file here ends in .cedar, so nothing could ever be unblocked"}},
+		"no limit of age":       {"clients:", "cards: {max_age: none}\nclients:", nil},
+		"age without unit":      {"clients:", "cards: {max_age: 168}\nclients:", []string{"line 4: must be a duration such as 15m"}},
+		"age below zero":        {"clients:", "cards: {max_age: -1h}\nclients:", []string{"cards.max_age: must be a minute or more, with its unit as in 168h, or none"}},
+		"age of zero":           {"clients:", "cards: {max_age: 0s}\nclients:", []string{"cards.max_age: must be a minute or more, with its unit as in 168h, or none"}},
+		"state without a name":  {"clients:", "cards: {states: {'': true}}\nclients:", []string{`cards.states: "" is required`}},
+		"lifetime without unit": {"clients:", "unblock: {lifetime: 15}\nclients:", []string{"line 4: must be a duration such as 15m"}},
+		"lifetime below 1s":     {"clients:", "unblock: {lifetime: 1ms}\nclients:", []string{"unblock.lifetime: must be from 1s to 24h"}},
+		"level that hides":      {"clients:", "log: {level: fatal}\nclients:", []string{`log.level: "fatal" is not debug, info, warn or error`}},
+		"no client":             {"clients: [{", "clients: []\nunread: [{", []string{`line 5: unknown key "unread"`, "clients: name at least one, or nobody can call"}},
+		"client without name":   {"name: idm, ", "", []string{"clients[0].name: is required"}},
+		"subject with spaces":   {"CN=idm,O=Example", "CN=idm, O=Example", []string{`clients[0].subject: "CN=idm, O=Example" is not as RFC 2253 writes it, such as CN=identity-manager,O=Example without spaces between its parts`}},
+		"subject with a comma":  {"CN=idm,O=Example", `CN=idm,O=Example\\, Inc.`, nil},
+		"san without name":      {`subject: "CN=idm,O=Example"`, `san: "dns:"`, []string{`clients[0].san: "dns:" does not begin with dns:, uri: or email:`}},
+		"neither subject nor san": {
+			`subject: "CN=idm,O=Example", `, "", []string{"clients[0]: say either subject or san, and not both"},
+		},
+		"no profile": {"profiles: [{", "profiles: []\nunread: [{", []string{`line 6: unknown key "unread"`, "profiles: describe at least one card profile"}},
+		"profile without id": {
+			"id: gids, ", "", []string{"profiles[0].id: is required", "profiles[0].name: is required"},
+		},
+		"profile with a longer challenge": {
+			profile, profile + ", response_algorithm: tdes-cbc, challenge_length: 16, master_key_version: 2", nil,
+		},
+		"algorithm that does not fit": {
+			profile, profile + ", response_algorithm: aes-ecb",
+			[]string{"profiles[0] (gids).response_algorithm: aes-ecb does not work with a card key of type tdes3"},
+		},
+		"key version of zero": {
+			profile, profile + ", master_key_version: 0", []string{"profiles[0] (gids).master_key_version: must be from 1 to 9999"},
+		},
+		"numbers that YAML would bend": {
+			profile, profile + ", challenge_length: 010, master_key_version: 1.5, key_number: 0x1, counter_bits: 1e1",
+			[]string{
+				"line 5: must be a whole number", "line 5: must be a whole number",
+				"line 5: must be a whole number", "line 5: must be a whole number",
+			},
+		},
+		"challenge of no length": {
+			profile, profile + ", challenge_length: 0",
+			[]string{"profiles[0] (gids).challenge_length: must be a multiple of 8 bytes, up to 64, for tdes-ecb"},
+		},
+		"key number below zero": {
+			profile, profile + ", key_number: -1", []string{"profiles[0] (gids).key_number: must be from 0 to 255"},
+		},
+		"counter and wrapping": {
+			profile, profile + ", counter_bits: 8, wrapping: cbc",
+			[]string{
+				"profiles[0] (gids).counter_bits: only scheme sp800-108-counter counts; leave it out",
+				"profiles[0] (gids).wrapping: only scheme wrapped unwraps; leave it out",
+			},
+		},
+		"scheme that is refused": {
+			"tdes3, scheme: latchkey-v1", "aes192, scheme: an10922-aes192",
+			[]string{"profiles[0] (gids).scheme: " + card.AN10922AES192.Refusal()},
+		},
+		"template that cannot be read": {
+			"scheme: latchkey-v1", "scheme: tdes-ecb, input: seriell, wrong_responses_survived: 0",
+			[]string{
+				`profiles[0] (gids).input: template "seriell": unknown field "seriell": use serial, serial.hex, cuid, kdd or 0x and hex`,
+				`profiles[0] (gids).wrong_responses_survived: must be 2 or more, "unlimited" or "unknown"`,
+			},
+		},
+		"survives a word": {
+			profile, profile + ", wrong_responses_survived: many", []string{`line 5: must be a whole number, "unlimited" or "unknown"`},
+		},
+
+		"nothing":       {minimal, "", []string{"there is nothing in it"}},
+		"comments only": {minimal, "# soon\n", []string{"there is nothing in it"}},
+		"nothing that is needed": {
+			minimal, "log: {level: debug}", []string{
+				"tls.certificate: is required", "tls.key: is required", "tls.client_ca: is required",
+				"hsm.module: is required", "hsm.token: name the token by label, by serial, or by both",
+				"hsm.pin: say where the PIN is: a file, an environment variable or a file descriptor",
+				"clients: name at least one, or nobody can call", "profiles: describe at least one card profile",
+			},
+		},
+		"not YAML":          {minimal, "tls: [\n", []string{"line 1: did not find expected node content"}},
+		"a second document": {minimal, minimal + "---\nlog: {level: debug}\n", []string{`there is more behind the first YAML document; take out the line "---" or "..."`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t)
+			text := strings.Replace(minimal, test.old, test.with, 1)
+			if text == minimal {
+				t.Fatalf("%q is not there to be changed", test.old)
+			}
+			if len(test.want) == 0 {
+				if _, err := load(t, dir, text); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			got := faults(t, dir, text)
+			for i := range got {
+				got[i] = strings.ReplaceAll(got[i], dir, "DIR")
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Only the owner may be able to read the PIN and the TLS key.
+func TestSecretFileModes(t *testing.T) {
+	for _, file := range []struct{ name, place string }{{"pin", "hsm.pin.file"}, {"server.key", "tls.key"}} {
+		for mode, private := range map[os.FileMode]bool{
+			0o600: true, 0o400: true, 0o700: true,
+			0o604: false, 0o640: false, 0o620: false, 0o601: false, 0o644: false,
+		} {
+			t.Run(fmt.Sprintf("%s %04o", file.name, mode), func(t *testing.T) {
+				dir := folder(t)
+				path := filepath.Join(dir, file.name)
+				if err := os.Chmod(path, mode); err != nil {
+					t.Fatal(err)
+				}
+				if private {
+					if _, err := load(t, dir, minimal); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				want := []string{fmt.Sprintf("%s: %s may be read by others (mode %04o); run: chmod 600 %s", file.place, path, mode, path)}
+				if diff := cmp.Diff(want, faults(t, dir, minimal)); diff != "" {
+					t.Errorf("faults (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// People write the PIN where its place belongs. The answer must not carry it on.
+func TestMisplacedPINIsNotRepeated(t *testing.T) {
+	for _, wrong := range []string{
+		"pin: 86753091", "pin: '86753091'", "pin: [86753091]", "pin: {env: '86753091'}",
+		"pin: {env: 86753091}", "pin: {fd: '86753091x'}", "pin: {value: 86753091}", "pin: {fd: 8675.3091}",
+	} {
+		t.Run(wrong, func(t *testing.T) {
+			for _, fault := range faults(t, folder(t), strings.Replace(minimal, "pin: {file: pin}", wrong, 1)) {
+				if strings.Contains(fault, "8675") {
+					t.Errorf("fault %q repeats the PIN", fault)
+				}
+			}
+		})
+	}
+}
+
+func TestLoadNeedsTheFile(t *testing.T) {
+	_, err := config.Load(filepath.Join(t.TempDir(), "latchkey.yaml"))
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v, want os.ErrNotExist", err)
+	}
+}
+
+// Keys are made before there are certificates: LoadHSM passes over faults
+// elsewhere, but not over text that it cannot read.
+func TestLoadHSM(t *testing.T) {
+	dir := folder(t)
+	for name, test := range map[string]struct {
+		text string
+		want []string
+	}{
+		"hsm alone":        {"hsm: {module: module.so, token: {serial: 1a}, pin: {file: pin}, sessions: 2}", nil},
+		"fault in hsm":     {"hsm: {module: module.so, token: {serial: 1a}}", []string{"hsm.pin: say where the PIN is: a file, an environment variable or a file descriptor"}},
+		"unread elsewhere": {"hsm: {module: module.so, token: {serial: 1a}, pin: {file: pin}}\nlog: {level: [x]}", []string{"line 2: must be text"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			write(t, dir, "latchkey.yaml", test.text, 0o644)
+			got, err := config.LoadHSM(filepath.Join(dir, "latchkey.yaml"))
+			if test.want == nil {
+				want := config.HSM{
+					Module: filepath.Join(dir, "module.so"), Token: hsm.Selector{Serial: "1a"},
+					PIN: hsm.PINSource{File: filepath.Join(dir, "pin")}, Sessions: 2,
+				}
+				if diff := cmp.Diff(want, got); err != nil || diff != "" {
+					t.Errorf("error %v; hsm (-want +got):\n%s", err, diff)
+				}
+				return
+			}
+			var list *config.Faults
+			if !errors.As(err, &list) {
+				t.Fatalf("error %v is not faults", err)
+			}
+			if diff := cmp.Diff(test.want, list.Faults); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestProfile(t *testing.T) {
+	c, err := load(t, folder(t), minimal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := c.Profile("gids"); err != nil || p.ID != "gids" {
+		t.Errorf("profile %q, %v", p.ID, err)
+	}
+	if _, err := c.Profile("GIDS"); !errors.Is(err, card.ErrNotFound) {
+		t.Errorf("error %v, want card.ErrNotFound", err)
+	}
+}
+
+// The operators of the file are those that policies are asked about.
+func TestOperators(t *testing.T) {
+	c, err := load(t, folder(t), minimal+`
+operators:
+  - {id: anna, name: Anna Blom, roles: [operator], groups: [help-desk], unit: it}
+  - {id: omar}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []policy.Operator{
+		{ID: "anna", Name: "Anna Blom", Roles: []string{"operator"}, Groups: []string{"help-desk"}, Unit: "it"},
+		{ID: "omar", Name: "omar"},
+	}
+	if diff := cmp.Diff(want, c.Operators); diff != "" {
+		t.Errorf("operators (-want +got):\n%s", diff)
+	}
+}
+
+// Any text is a configuration that can be served, or faults. Paths that it names
+// are looked at and never written.
+func FuzzParse(f *testing.F) {
+	dir := folder(f)
+	for _, seed := range []string{
+		minimal, "", "---\n---\n", "a: &a [*a]", "clients: [null]\nprofiles: [null]\noperators: [null]",
+		"listen: !!binary aGVsbG8=", "hsm: {pin: 123456}", "<<: {listen: ':1'}", "cards: {states: {? [a] : true}}",
+		minimal + "operators: [{id: anna, roles: [operator]}]\ncards: {max_age: none, states: {active: yes}}\nunblock: {lifetime: 1h}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := config.Parse(filepath.Join(dir, "latchkey.yaml"), text)
+		if err != nil {
+			var list *config.Faults
+			if c != nil || !errors.As(err, &list) || len(list.Faults) == 0 {
+				t.Fatalf("configuration %v, error %v; want faults alone", c, err)
+			}
+			return
+		}
+		if len(c.Clients) == 0 || len(c.Profiles) == 0 || c.Unblock.Lifetime <= 0 || c.HSM.PIN.Faults() != nil {
+			t.Errorf("a configuration that cannot be served was taken: %+v", c)
+		}
+		for _, p := range c.Profiles {
+			if faults := p.Faults(); len(faults) != 0 {
+				t.Errorf("profile %+v was taken, it has faults %v", p, faults)
+			}
+		}
+	})
+}
