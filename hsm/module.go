@@ -55,10 +55,17 @@ func Load(path string) (*Module, error) {
 	return m, nil
 }
 
-// Close finalises the library. No Token of it may be in use any more.
+// Close finalises the library, after its Tokens were closed. It waits a moment
+// for calls that hang. Where they go on hanging it leaves the library to the end
+// of the process: C_Finalize under a call is undefined.
 func (m *Module) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultCallTimeout)
+	defer cancel()
+	if err := m.gate.Acquire(ctx, wholeGate); err != nil {
+		return errors.New("calls hang in the PKCS#11 module, so it was not finalised")
+	}
 	var err error
 	if m.ours && m.initialised {
 		if err = m.ctx.Finalize(); err != nil {
@@ -71,6 +78,11 @@ func (m *Module) Close() error {
 
 // enter lets a call into the library; leave ends it.
 func (m *Module) enter(ctx context.Context) error {
+	if m.gate.TryAcquire(1) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, DefaultCallTimeout)
+	defer cancel()
 	if err := m.gate.Acquire(ctx, 1); err != nil {
 		return &busyError{err}
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/pkcs11"
+
+	"latchkey/card"
 )
 
 // session is one PKCS#11 session with the calls that an answer needs. It is used
@@ -14,6 +17,8 @@ type session struct {
 	ctx    *pkcs11.Ctx
 	handle pkcs11.SessionHandle
 	calls  *atomic.Int64
+	// cardKeys are the templates of card admin keys.
+	cardKeys map[card.KeyType][]*pkcs11.Attribute
 	// nativeCounter tells that the token has CKM_SP800_108_COUNTER_KDF itself.
 	nativeCounter bool
 	// epoch is that of the login under which the session was opened.
@@ -63,8 +68,8 @@ func newPool(size, spare int) *pool {
 	return p
 }
 
-// take waits for a slot until ctx is done.
-func (p *pool) take(ctx context.Context) (*session, error) {
+// take waits for a slot until ctx is done or late fires.
+func (p *pool) take(ctx context.Context, late <-chan time.Time) (*session, error) {
 	select {
 	case s := <-p.slots: // without a look at ctx where there is one
 		return s, nil
@@ -75,6 +80,8 @@ func (p *pool) take(ctx context.Context) (*session, error) {
 		return s, nil
 	case <-ctx.Done():
 		return nil, &busyError{ctx.Err()}
+	case <-late:
+		return nil, &busyError{context.DeadlineExceeded}
 	}
 }
 
@@ -97,9 +104,9 @@ func (p *pool) abandon() {
 	}
 }
 
-// return_ ends an abandoned call that came back after all. Its session is never
+// comeBack ends an abandoned call that came back after all. Its session is never
 // used again.
-func (p *pool) return_(s *session) {
+func (p *pool) comeBack(s *session) {
 	if s != nil {
 		s.close()
 	}
@@ -122,7 +129,7 @@ func (p *pool) hanging() int {
 // so that nobody can take one afterwards.
 func (p *pool) drain(ctx context.Context) error {
 	for range p.size {
-		s, err := p.take(ctx)
+		s, err := p.take(ctx, nil)
 		if err != nil {
 			return err
 		}

@@ -121,14 +121,12 @@ func (t *Token) watch() {
 // where none is.
 func (t *Token) keepAlive() error {
 	for range t.pool.size {
-		touched := false
 		_, err := runAnyway(t.background, t, false, func(s *session) (struct{}, error) {
-			touched = true
 			return struct{}{}, s.touch()
 		})
 		var busy *busyError
-		if errors.As(err, &busy) && !touched {
-			return nil // all in use: nothing is idle
+		if errors.As(err, &busy) {
+			return nil // all are in use, so none is idle
 		}
 		if err != nil {
 			return err

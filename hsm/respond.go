@@ -150,7 +150,7 @@ func (s *session) cardKey(master Key, p plan, key card.AdminKey) (pkcs11.ObjectH
 }
 
 func (s *session) derive(master Key, m *pkcs11.Mechanism, t card.KeyType) (pkcs11.ObjectHandle, error) {
-	key, err := s.ctx.DeriveKey(s.handle, []*pkcs11.Mechanism{m}, master.handle, cardKeyTemplate(t))
+	key, err := s.ctx.DeriveKey(s.handle, []*pkcs11.Mechanism{m}, master.handle, s.cardKeys[t])
 	return key, s.call("C_DeriveKey", err)
 }
 

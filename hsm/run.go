@@ -2,7 +2,6 @@ package hsm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -17,7 +16,7 @@ import (
 // deadline. Work that is late is abandoned: its result is thrown away, its
 // session never used again.
 
-// work states.
+// The states of a call.
 const (
 	running int32 = iota
 	finished
@@ -52,10 +51,9 @@ func runWith[T any](ctx context.Context, t *Token, readWrite bool, work func(*se
 // runAnyway is runWith for the watch, which works when nothing else may.
 func runAnyway[T any](ctx context.Context, t *Token, readWrite bool, work func(*session) (T, error)) (T, error) {
 	var none T
-	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, t.config.CallTimeout)
-	defer cancel()
-	s, err := t.pool.take(ctx)
+	late := time.NewTimer(t.config.CallTimeout)
+	defer late.Stop()
+	s, err := t.pool.take(ctx, late.C)
 	if err != nil {
 		return none, err
 	}
@@ -63,37 +61,44 @@ func runAnyway[T any](ctx context.Context, t *Token, readWrite bool, work func(*
 		t.pool.give(s)
 		return none, err
 	}
-	var state atomic.Int32
-	var value T
-	done := make(chan struct{})
+	c := &call[T]{done: make(chan struct{})}
 	go func() {
-		result, e := onSession(t, &s, readWrite, work)
-		t.module.leave()
-		if !state.CompareAndSwap(running, finished) {
-			if response, ok := any(result).(card.Response); ok {
+		// Only after the session is put away: closing it is a call, too.
+		defer t.module.leave()
+		value, err := onSession(t, &s, readWrite, work)
+		if !c.state.CompareAndSwap(running, finished) {
+			if response, ok := any(value).(card.Response); ok {
 				response.Wipe()
 			}
-			t.pool.return_(s)
+			t.pool.comeBack(s)
 			return
 		}
-		value, err = result, e
+		c.value, c.err = value, err
 		t.pool.give(s)
-		close(done)
+		close(c.done)
 	}()
 	select {
-	case <-done:
-		return value, err
+	case <-c.done:
+		return c.value, c.err
 	case <-ctx.Done():
+		err = &busyError{ctx.Err()}
+	case <-late.C:
+		err = &TimeoutError{t.config.CallTimeout}
 	}
-	if !state.CompareAndSwap(running, abandoned) {
-		<-done // it came back at the same moment
-		return value, err
+	if !c.state.CompareAndSwap(running, abandoned) {
+		<-c.done // it came back at the same moment
+		return c.value, c.err
 	}
 	t.pool.abandon()
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return none, &busyError{ctx.Err()}
-	}
-	return none, &TimeoutError{time.Since(began).Round(time.Millisecond)}
+	return none, err
+}
+
+// call is one piece of work that somebody may have given up waiting for.
+type call[T any] struct {
+	state atomic.Int32 // running, then finished or abandoned
+	done  chan struct{}
+	value T
+	err   error
 }
 
 // onSession does work on the session in the slot, which it opens where there is

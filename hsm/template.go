@@ -32,6 +32,16 @@ func cardKeyTemplate(t card.KeyType) []*pkcs11.Attribute {
 	)
 }
 
+// cardKeyTemplates makes the templates of all key types once: they are wanted for
+// every answer. Nobody changes them.
+func cardKeyTemplates() map[card.KeyType][]*pkcs11.Attribute {
+	templates := make(map[card.KeyType][]*pkcs11.Attribute)
+	for _, t := range card.KeyTypes() {
+		templates[t] = cardKeyTemplate(t)
+	}
+	return templates
+}
+
 // unwrapTemplate is for a card admin key that is unwrapped. It is the same key as
 // a derived one; only CKA_VALUE_LEN may not be given, since the wrapping holds it.
 func unwrapTemplate(t card.KeyType) []*pkcs11.Attribute { return withoutLength(cardKeyTemplate(t)) }

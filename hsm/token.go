@@ -68,6 +68,8 @@ type Token struct {
 	log    *zap.Logger
 	pool   *pool
 	calls  atomic.Int64
+	// cardKeys are the templates of card admin keys.
+	cardKeys map[card.KeyType][]*pkcs11.Attribute
 	// nativeCounter tells that the token has CKM_SP800_108_COUNTER_KDF.
 	nativeCounter bool
 
@@ -118,7 +120,7 @@ func (m *Module) Open(ctx context.Context, c Config) (*Token, error) {
 	t := &Token{
 		module: m, info: info, config: c, log: c.Log, pool: newPool(c.Sessions, c.Spare),
 		logins: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{}), watched: make(chan struct{}),
-		known: make(map[keyName]string),
+		known: make(map[keyName]string), cardKeys: cardKeyTemplates(),
 	}
 	t.background, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	t.pin.Store(&c.PIN)
@@ -149,8 +151,12 @@ func (t *Token) Close(ctx context.Context) error {
 	close(t.stop)
 	t.cancel()
 	<-t.watched
-	err := t.pool.drain(ctx)
 	t.logins <- struct{}{} // for good: nobody logs in any more
+	if err := t.module.enter(ctx); err != nil {
+		return err
+	}
+	defer t.module.leave()
+	err := t.pool.drain(ctx)
 	if t.generation != t.module.generation.Load() {
 		return err
 	}
@@ -203,7 +209,7 @@ func (t *Token) openSession(flags uint) (*session, error) {
 	if err != nil {
 		return nil, failed("C_OpenSession", err)
 	}
-	return &session{ctx: t.module.ctx, handle: h, calls: &t.calls, nativeCounter: t.nativeCounter, epoch: epoch}, nil
+	return &session{ctx: t.module.ctx, handle: h, calls: &t.calls, cardKeys: t.cardKeys, nativeCounter: t.nativeCounter, epoch: epoch}, nil
 }
 
 // Mechanisms lists the token's mechanisms by their CKM_ numbers, sorted.
