@@ -28,12 +28,12 @@ func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 			return err
 		}
 		if c.Answer {
-			if err := tx.countAnswer(c.Process.Card, c.MaxUnconfirmed); err != nil {
+			if err := tx.countAnswer(c.Process, c.MaxUnconfirmed); err != nil {
 				return err
 			}
 		}
 		if c.Confirm {
-			if _, err := tx.exec(`UPDATE unconfirmed SET count = 0 WHERE card = ?1`, c.Process.Card); err != nil {
+			if err := tx.confirm(c.Process); err != nil {
 				return err
 			}
 		}
@@ -60,14 +60,26 @@ func (tx *tx) putProcess(p unblock.Process, from int64) error {
 	return err
 }
 
-// countAnswer counts one more response given out for the card, up to the limit;
-// a limit of 0 is none.
-func (tx *tx) countAnswer(serial string, limit int) error {
-	n, err := tx.exec(`INSERT INTO unconfirmed (card, count) VALUES (?1, 1)
-		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + 1 WHERE unconfirmed.count < ?2 OR ?2 = 0`, serial, limit)
+// countAnswer counts one more response given out for the process's card, up to the
+// limit, and numbers it; a limit of 0 is none.
+func (tx *tx) countAnswer(p unblock.Process, limit int) error {
+	n, err := tx.exec(`INSERT INTO unconfirmed (card, count, given) VALUES (?1, 1, 1)
+		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + 1, given = unconfirmed.given + 1
+		WHERE unconfirmed.count < ?2 OR ?2 = 0`, p.Card, limit)
 	if err == nil && n == 0 {
 		return unblock.ErrAttempts
 	}
+	if err == nil {
+		_, err = tx.exec(`UPDATE processes SET answer = (SELECT given FROM unconfirmed WHERE card = ?2) WHERE id = ?1`, p.ID, p.Card)
+	}
+	return err
+}
+
+// confirm leaves those responses counted that were given out for the card after
+// the process's own.
+func (tx *tx) confirm(p unblock.Process) error {
+	_, err := tx.exec(`UPDATE unconfirmed SET count = min(count, given - (SELECT answer FROM processes WHERE id = ?1))
+		WHERE card = ?2 AND EXISTS (SELECT 1 FROM processes WHERE id = ?1 AND answer IS NOT NULL)`, p.ID, p.Card)
 	return err
 }
 

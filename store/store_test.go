@@ -95,6 +95,16 @@ func answered(id, serial string, limit int) unblock.Change {
 	return c
 }
 
+// worked is the change that completes it as pin-changed.
+func worked(id, serial string) unblock.Change {
+	c := start(id, serial)
+	c.Process.State, c.Process.Outcome, c.Process.FinishedAt = unblock.Completed, unblock.PINChanged, moment
+	c.From, c.Process.Revision = 1, 2
+	c.Confirm = true
+	c.Entry.Action = audit.UnblockComplete
+	return c
+}
+
 func TestCardsRoundTrip(t *testing.T) {
 	s, ctx := newStore(t), t.Context()
 	entry := audit.Entry{Time: moment, Action: audit.CardPut, Outcome: audit.Permit, Client: "idm"}
@@ -252,12 +262,11 @@ func TestAttempts(t *testing.T) {
 	race(1)
 	same(t, "unconfirmed of another card", must[int](t)(s.Unconfirmed(ctx, "c2")), 0)
 
-	confirm := start("confirm", "c1")
-	confirm.Confirm = true
-	if err := s.Apply(ctx, confirm); err != nil {
+	given := must[[]audit.Entry](t)(s.Entries(ctx, 1, 0))
+	if err := s.Apply(ctx, worked(given[len(given)-1].Process, "c1")); err != nil {
 		t.Fatal(err)
 	}
-	same(t, "unconfirmed after one worked", must[int](t)(s.Unconfirmed(ctx, "c1")), 0)
+	same(t, "unconfirmed after the last one worked", must[int](t)(s.Unconfirmed(ctx, "c1")), 0)
 	race(2)
 
 	// A refused answer left neither process nor entry nor gap.
@@ -276,6 +285,37 @@ func TestAttempts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A response that worked says nothing of those given out after it, however late
+// its outcome is reported.
+func TestConfirmReachesBackOnly(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	for _, step := range []struct {
+		change unblock.Change
+		want   int // unconfirmed afterwards
+	}{
+		{answered("a", "c1", 4), 1},
+		{answered("b", "c1", 4), 2},
+		{answered("other", "c2", 4), 2},
+		{answered("c", "c1", 4), 3},
+		{worked("b", "c1"), 1},
+		{worked("a", "c1"), 1},
+		{answered("d", "c1", 4), 2},
+		{worked("d", "c1"), 0},
+		{worked("c", "c1"), 0},
+		{start("e", "c1"), 0},
+		{answered("f", "c1", 4), 1},
+		{worked("e", "c1"), 1}, // was never answered
+		{worked("other", "c2"), 1},
+	} {
+		if err := s.Apply(ctx, step.change); err != nil {
+			t.Fatal(err)
+		}
+		p := step.change.Process
+		same(t, fmt.Sprintf("unconfirmed after %s was %s", p.ID, p.State), must[int](t)(s.Unconfirmed(ctx, "c1")), step.want)
+	}
+	same(t, "unconfirmed of the other card", must[int](t)(s.Unconfirmed(ctx, "c2")), 0)
 }
 
 func TestEntriesRoundTrip(t *testing.T) {

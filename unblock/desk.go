@@ -449,8 +449,9 @@ func (d *Desk) answer(ctx context.Context, a *attempt) (Answer, error) {
 	return Answer{a.process, a.response, a.passed}, nil
 }
 
-// Complete ends an answered process with what became of it. PINChanged sets the
-// card's count of unconfirmed responses back to zero.
+// Complete ends an answered process with what became of it. With PINChanged its
+// response, and those given out for the card before it, count as unconfirmed no
+// longer.
 func (d *Desk) Complete(ctx context.Context, caller Caller, id string, outcome Outcome) (Process, error) {
 	if !slices.Contains(Outcomes(), outcome) {
 		return Process{}, fmt.Errorf("complete: %q is no outcome", outcome)

@@ -54,7 +54,8 @@ type Change struct {
 	// MaxUnconfirmed (0: no limit), which is ErrAttempts.
 	Answer         bool
 	MaxUnconfirmed int
-	// Confirm tells that the card took a response: the count goes back to zero.
+	// Confirm tells that the card took the process's response: it and those given
+	// out before it count no longer, those given out after it still do.
 	Confirm bool
 	Entry   audit.Entry
 }

@@ -43,14 +43,16 @@ CREATE TABLE processes (
     expires_at  INTEGER,
     answered_at INTEGER,
     finished_at INTEGER,
+    answer      INTEGER, -- its response was the card's first, second, ... given out
     revision    INTEGER NOT NULL CHECK (revision > 0)
 ) STRICT, WITHOUT ROWID;
 
--- Responses given out for a card since one last worked. Apart from cards, so
--- that no synchronisation of card data can touch it.
+-- Responses given out for a card since one last worked, and ever. Apart from
+-- cards, so that no synchronisation of card data can touch it.
 CREATE TABLE unconfirmed (
     card  TEXT NOT NULL PRIMARY KEY,
-    count INTEGER NOT NULL CHECK (count >= 0)
+    count INTEGER NOT NULL CHECK (count >= 0),
+    given INTEGER NOT NULL DEFAULT 1 CHECK (given >= count)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit_entries (
