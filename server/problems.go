@@ -1,8 +1,17 @@
 package server
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"time"
 
+	"github.com/labstack/echo/v4"
+
+	"latchkey/card"
+	"latchkey/server/api"
+	"latchkey/store"
 	"latchkey/unblock"
 )
 
@@ -22,11 +31,13 @@ const (
 	codeInvalid        = "invalid-request"
 	codeTooLarge       = "request-too-large"
 	codeMediaType      = "unsupported-media-type"
+	codeTimeout        = "request-timeout"
 	codeRoute          = "route-unknown"
 	codeMethod         = "method-not-allowed"
 	codeNoCertificate  = "client-certificate-required"
 	codeClientUnknown  = "client-unknown"
 	codeRole           = "role-forbidden"
+	codeRate           = "rate-limited"
 	codeTypeUnknown    = "card-type-unknown"
 	codeProfileUnknown = "profile-unknown"
 	codeInternal       = "internal-error"
@@ -40,11 +51,13 @@ func problems() []problem {
 		{codeInvalid, http.StatusUnprocessableEntity, "The request has faults", "Mend every fault listed in faults."},
 		{codeTooLarge, http.StatusRequestEntityTooLarge, "The body is too large", "Send less. A bulk import may be any length; one line of it may have 16 KiB."},
 		{codeMediaType, http.StatusUnsupportedMediaType, "The body's media type is not taken", "Set Content-Type to application/json, or application/x-ndjson for an import."},
+		{codeTimeout, http.StatusRequestTimeout, "The body did not arrive in time", "Send the request again, over a connection that carries it within seconds."},
 		{codeRoute, http.StatusNotFound, "There is no such resource", "Compare the path with the API description at /openapi.yaml."},
 		{codeMethod, http.StatusMethodNotAllowed, "The resource does not take this method", "Compare the method with the API description at /openapi.yaml."},
 		{codeNoCertificate, http.StatusUnauthorized, "A client certificate is required", "Connect with a certificate of the CA that the server is configured with."},
 		{codeClientUnknown, http.StatusForbidden, "The client is not known", "Have the certificate's subject or name added to clients in the server's configuration."},
 		{codeRole, http.StatusForbidden, "The client's roles do not allow this", "Use a client with one of the roles that the API description names."},
+		{codeRate, http.StatusTooManyRequests, "The client calls too often", "Wait for the seconds in Retry-After, then go on more slowly."},
 		{string(unblock.CallerUnknown), http.StatusUnauthorized, "The caller is not authenticated", "Connect with a client certificate."},
 		{string(unblock.DelegationRefused), http.StatusForbidden, "The client may not name an operator", "Have names_operators set for the client, or call with the operator's own certificate."},
 		{string(unblock.OperatorRequired), http.StatusUnprocessableEntity, "The operator is missing", "Name the operator on whose behalf you call."},
@@ -78,4 +91,95 @@ func problems() []problem {
 		{string(unblock.StoreUnavailable), http.StatusServiceUnavailable, "The store is not available", "Try again later. Nothing was given out."},
 		{codeInternal, http.StatusInternalServerError, "Something went wrong in the server", "Tell an administrator the request's ID; the server's log says why."},
 	}
+}
+
+// refusal is a no of the server itself, before or beside those of the use case.
+type refusal struct {
+	code   string
+	detail string // a sentence that says what to do
+	faults []card.Fault
+	wait   time.Duration // with rate-limited
+	cause  error         // for our own log only
+}
+
+func (r *refusal) Error() string {
+	if r.cause != nil {
+		return r.code + ": " + r.cause.Error()
+	}
+	return r.code
+}
+
+func (r *refusal) Unwrap() error { return r.cause }
+
+func refuse(code, detail string) *refusal { return &refusal{code: code, detail: detail} }
+
+// invalid refuses a request for its faults, if there are any.
+func invalid(faults []card.Fault) error {
+	switch len(faults) {
+	case 0:
+		return nil
+	case 1:
+		return &refusal{code: codeInvalid, detail: "The request has 1 fault.", faults: faults}
+	}
+	return &refusal{code: codeInvalid, detail: fmt.Sprintf("The request has %d faults.", len(faults)), faults: faults}
+}
+
+// storeFailed refuses because the store did not work.
+func storeFailed(err error) error {
+	detail := "The store does not work. Nothing was changed; try again later."
+	if errors.Is(err, store.ErrUncertain) {
+		detail = "The store did not answer in time. It is not known whether the change was made; read it again."
+	}
+	return &refusal{code: string(unblock.StoreUnavailable), detail: detail, cause: err}
+}
+
+// problemOf finds a problem by its code.
+func problemOf(code string) (problem, bool) {
+	list := problems()
+	i := slices.IndexFunc(list, func(p problem) bool { return p.code == code })
+	if i < 0 {
+		return problem{}, false
+	}
+	return list[i], true
+}
+
+// document turns an error into the problem document that tells the caller of it.
+// An error that is no refusal is a fault of ours, and is told as nothing more.
+func document(err error, requestID string) *api.Problem {
+	var ours *refusal
+	var desk *unblock.Refusal
+	var routing *echo.HTTPError
+	doc := &api.Problem{Code: codeInternal, Detail: "Something went wrong in the server. Tell an administrator the request ID."}
+	switch {
+	case errors.As(err, &ours):
+		doc.Code, doc.Detail = ours.code, ours.detail
+		for _, f := range ours.faults {
+			doc.Faults = append(doc.Faults, api.Fault(f))
+		}
+	case errors.As(err, &desk):
+		doc.Code, doc.Detail, doc.Check = string(desk.Code), desk.Detail, string(desk.Check)
+	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
+		doc.Code, doc.Detail = codeRoute, "There is nothing at this path."
+	case errors.As(err, &routing) && routing.Code == http.StatusMethodNotAllowed:
+		doc.Code, doc.Detail = codeMethod, "This path does not take the method; Allow says which it takes."
+	}
+	p, known := problemOf(doc.Code)
+	if !known { // a code that was forgotten in the table; a test looks for those
+		p, _ = problemOf(codeInternal)
+		doc.Code = p.code
+	}
+	doc.Type, doc.Title, doc.Status = "/problems/"+p.code, p.title, p.status
+	doc.Instance = "urn:request:" + requestID
+	return doc
+}
+
+// Problem looks up with which HTTP status and title a problem code is told, and
+// what there is to do about it. A code that is not known is told as an internal
+// error.
+func Problem(code string) (status int, title, remedy string) {
+	p, known := problemOf(code)
+	if !known {
+		p, _ = problemOf(codeInternal)
+	}
+	return p.status, p.title, p.remedy
 }

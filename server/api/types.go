@@ -16,7 +16,7 @@ const (
 type StartUnblock struct {
 	Card     string `json:"card"` // serial number
 	Operator string `json:"operator,omitempty"`
-	Reason   string `json:"reason"`
+	Reason   string `json:"reason,omitempty"` // policies may demand one
 }
 
 // Challenge is the body of POST /v1/unblocks/{id}/response.
@@ -28,7 +28,7 @@ type Challenge struct {
 type Respond struct {
 	Operator  string `json:"operator,omitempty"`
 	Challenge string `json:"challenge"`
-	Reason    string `json:"reason"`
+	Reason    string `json:"reason,omitempty"` // policies may demand one
 }
 
 // Response is a response that was given out. It is shown once and never stored.
@@ -131,11 +131,22 @@ type CardTypes struct {
 	CardTypes []CardType `json:"card_types"`
 }
 
-// Health is the body of /healthz and /readyz. Checks holds "ok" or what is wrong.
+// Health is the body of /healthz and /readyz. Checks holds "ok" or "unavailable"
+// for each part that was asked; what is wrong with it is in the server's log.
 type Health struct {
-	Status  string            `json:"status"` // ok or unavailable
-	Version string            `json:"version"`
+	Status  string            `json:"status"`            // ok or unavailable
+	Version string            `json:"version,omitempty"` // told to known clients only
 	Checks  map[string]string `json:"checks,omitempty"`
+}
+
+// ProblemKind is the body of /problems/{code}: what a problem code means and what
+// the caller can do about it.
+type ProblemKind struct {
+	Type   string `json:"type"`
+	Code   string `json:"code"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Remedy string `json:"remedy"`
 }
 
 // Problem is an RFC 9457 problem document. Type is /problems/ and Code; both are

@@ -1,0 +1,236 @@
+package server
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/server/api"
+	"latchkey/store"
+	"latchkey/unblock"
+)
+
+func (s *Server) getCard(c echo.Context) error {
+	serial, err := parameter(c, "serial")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	found, err := s.Directory.Card(ctx, serial)
+	switch {
+	case errors.Is(err, card.ErrNotFound):
+		return refuse(string(unblock.CardUnknown), "No card has this serial number. Check it, character by character.")
+	case err != nil:
+		return storeFailed(err)
+	}
+	return reply(c, http.StatusOK, cardBody(found))
+}
+
+func (s *Server) findCards(c echo.Context) error {
+	query, faults := searchOf(c.QueryParams())
+	if err := invalid(faults); err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	found, next, err := s.Directory.FindCards(ctx, query)
+	switch {
+	case errors.Is(err, store.ErrQuery): // the text was looked at, so it is the cursor
+		return invalid([]card.Fault{{Field: "after", Detail: "is not one that came as next of a page; start again without it"}})
+	case err != nil:
+		return storeFailed(err)
+	}
+	page := api.Cards{Cards: make([]api.Card, len(found)), Next: next}
+	for i, f := range found {
+		page.Cards[i] = cardBody(f)
+	}
+	return reply(c, http.StatusOK, page)
+}
+
+// searchOf reads the query of a search, each parameter at most once and none that
+// is not known.
+func searchOf(values url.Values) (store.Query, []card.Fault) {
+	query := store.Query{Text: values.Get("q"), After: values.Get("after"), Limit: store.DefaultCards}
+	var faults []card.Fault
+	fault := func(field, detail string) { faults = append(faults, card.Fault{Field: brief(field), Detail: detail}) }
+	for name, list := range values {
+		switch {
+		case !slices.Contains([]string{"q", "limit", "after"}, name):
+			fault(name, "is not a parameter of this search; there are q, limit and after")
+		case len(list) > 1:
+			fault(name, "is there twice")
+		}
+	}
+	if wrong := card.TextFault(query.Text, card.MaxText, false); wrong != "" {
+		fault("q", wrong)
+	}
+	if values.Has("limit") {
+		var err error
+		if query.Limit, err = strconv.Atoi(values.Get("limit")); err != nil || query.Limit < 1 || query.Limit > store.MaxCards {
+			fault("limit", fmt.Sprintf("must be from 1 to %d", store.MaxCards))
+		}
+	}
+	return query, faults
+}
+
+func (s *Server) putCard(c echo.Context) error {
+	serial, err := parameter(c, "serial")
+	if err != nil {
+		return err
+	}
+	var body api.Card
+	if err := read(c, &body); err != nil {
+		return err
+	}
+	if body.Serial != "" && body.Serial != serial {
+		return invalid([]card.Fault{{Field: "serial", Detail: "is another one than in the path; leave it out"}})
+	}
+	body.Serial = serial
+	ctx, cancel := inTime(c)
+	defer cancel()
+	release, err := s.register(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	put, err := s.registration(who(c)).prepare(ctx, body)
+	if err != nil {
+		return err
+	}
+	result, err := s.Directory.PutCard(ctx, put.Card, put.Entry)
+	if err != nil {
+		return storeFailed(err)
+	}
+	return reply(c, putStatus(result), cardBody(put.Card))
+}
+
+func putStatus(r store.Result) int {
+	if r == store.Created {
+		return http.StatusCreated
+	}
+	return http.StatusOK
+}
+
+// register takes the turn to write cards.
+func (s *Server) register(ctx context.Context) (release func(), err error) {
+	select {
+	case s.registering <- struct{}{}:
+		return func() { <-s.registering }, nil
+	case <-ctx.Done():
+		return nil, storeFailed(ctx.Err())
+	}
+}
+
+// registration prepares cards to be written in one transaction. The server's turn
+// to write cards is held from its beginning until they are written.
+type registration struct {
+	*Server
+	caller   unblock.Caller
+	profiles map[string]string // of the card types met
+	versions map[string]int    // master key versions of the cards met
+}
+
+func (s *Server) registration(caller unblock.Caller) *registration {
+	return &registration{s, caller, map[string]string{}, map[string]int{}}
+}
+
+// prepare makes a card of its body with the audit entry that tells of it, or
+// refuses it with all its faults.
+func (r *registration) prepare(ctx context.Context, body api.Card) (store.CardPut, error) {
+	c, faults := cardOf(body)
+	c.SyncedAt = r.Now()
+	faults = append(faults, c.Faults(r.CardStates, r.HolderStates)...)
+	profile, err := r.profileOf(ctx, c.Type)
+	switch {
+	case card.TextFault(c.Type, card.MaxID, true) != "": // is among the faults already
+	case errors.Is(err, card.ErrNotFound):
+		faults = append(faults, card.Fault{Field: "type", Detail: "is not a registered card type; register it with PUT /v1/card-types/{id}"})
+	case err != nil:
+		return store.CardPut{}, storeFailed(err)
+	}
+	if err := invalid(faults); err != nil {
+		return store.CardPut{}, err
+	}
+	if c.MasterKeyVersion == 0 {
+		if c.MasterKeyVersion, err = r.version(ctx, c.Serial, profile); err != nil {
+			return store.CardPut{}, err
+		}
+	}
+	r.versions[c.Serial] = c.MasterKeyVersion
+	return store.CardPut{Card: c, Entry: audit.Entry{
+		Time: c.SyncedAt, Action: audit.CardPut, Outcome: audit.Permit,
+		Client: r.caller.Client, Operator: r.caller.Operator, Address: r.caller.Address, RequestID: r.caller.RequestID,
+		Card: c.Serial, CardType: c.Type, Profile: profile, KeyVersion: c.MasterKeyVersion,
+		Detail: fmt.Sprintf("card %s, holder %s", c.State, c.Holder.State),
+	}}, nil
+}
+
+// profileOf is the profile of a card type, looked up once.
+func (r *registration) profileOf(ctx context.Context, id string) (string, error) {
+	if profile, met := r.profiles[id]; met {
+		return profile, nil
+	}
+	t, err := r.Directory.CardType(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	r.profiles[id] = t.Profile
+	return t.Profile, nil
+}
+
+// version is the master key version of a card whose data does not name one: what
+// stands of a card that is known, for issuing a card is what decides it; and of a
+// new card the profile's, so that it keeps it when the profile moves on.
+func (r *registration) version(ctx context.Context, serial, profile string) (int, error) {
+	if version, met := r.versions[serial]; met {
+		return version, nil
+	}
+	known, err := r.Directory.Card(ctx, serial)
+	switch {
+	case err == nil:
+		return known.MasterKeyVersion, nil
+	case !errors.Is(err, card.ErrNotFound):
+		return 0, storeFailed(err)
+	}
+	p, err := r.Profiles.Profile(profile)
+	if err != nil {
+		return 0, refuse(codeProfileUnknown, fmt.Sprintf("The card type's profile %s is not configured. Name the card's master_key_version, or mend the card type.", profile))
+	}
+	return p.MasterKeyVersion, nil
+}
+
+// cardOf reads a card's body, and lists what in it is not even text.
+func cardOf(body api.Card) (card.Card, []card.Fault) {
+	var faults []card.Fault
+	binary := func(field, digits string) []byte {
+		b, err := hex.DecodeString(digits)
+		if err != nil {
+			faults = append(faults, card.Fault{Field: field, Detail: "is not hex, two digits a byte"})
+			return nil
+		}
+		return b
+	}
+	return card.Card{
+		Serial: body.Serial, Type: body.Type, State: body.State,
+		CUID: binary("cuid", body.CUID), KDD: binary("kdd", body.KDD), MasterKeyVersion: body.MasterKeyVersion,
+		Holder: card.Holder(body.Holder),
+	}, faults
+}
+
+func cardBody(c card.Card) api.Card {
+	return api.Card{
+		Serial: c.Serial, Type: c.Type, State: c.State,
+		CUID: hex.EncodeToString(c.CUID), KDD: hex.EncodeToString(c.KDD), MasterKeyVersion: c.MasterKeyVersion,
+		Holder: api.Holder(c.Holder), SyncedAt: c.SyncedAt,
+	}
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/server/api"
+)
+
+func (s *Server) listCardTypes(c echo.Context) error {
+	ctx, cancel := inTime(c)
+	defer cancel()
+	types, err := s.Directory.CardTypes(ctx)
+	if err != nil {
+		return storeFailed(err)
+	}
+	list := api.CardTypes{CardTypes: make([]api.CardType, len(types))}
+	for i, t := range types {
+		list.CardTypes[i] = typeBody(t)
+	}
+	return reply(c, http.StatusOK, list)
+}
+
+func (s *Server) getCardType(c echo.Context) error {
+	id, err := parameter(c, "id")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	t, err := s.Directory.CardType(ctx, id)
+	switch {
+	case errors.Is(err, card.ErrNotFound):
+		return refuse(codeTypeUnknown, "No card type has this ID.")
+	case err != nil:
+		return storeFailed(err)
+	}
+	return reply(c, http.StatusOK, typeBody(t))
+}
+
+func (s *Server) putCardType(c echo.Context) error {
+	id, err := parameter(c, "id")
+	if err != nil {
+		return err
+	}
+	var body api.CardType
+	if err := read(c, &body); err != nil {
+		return err
+	}
+	caller := who(c)
+	t := card.Type{
+		ID: id, Name: body.Name, Profile: body.Profile, UnblockRemote: body.UnblockRemote,
+		UpdatedBy: caller.Client, UpdatedAt: s.Now(),
+	}
+	faults := t.Faults(s.CardStates)
+	if body.ID != "" && body.ID != id {
+		faults = append(faults, card.Fault{Field: "id", Detail: "is another one than in the path; leave it out"})
+	}
+	if body.UnblockRemote == nil {
+		faults = append(faults, card.Fault{Field: "unblock_remote", Detail: "is required; {} switches the use case off in every state"})
+	}
+	if err := invalid(faults); err != nil {
+		return err
+	}
+	if _, err := s.Profiles.Profile(t.Profile); err != nil {
+		return refuse(codeProfileUnknown, fmt.Sprintf("No profile %s is configured.", t.Profile))
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	result, err := s.Directory.PutCardType(ctx, t, audit.Entry{
+		Time: t.UpdatedAt, Action: audit.CardTypePut, Outcome: audit.Permit,
+		Client: caller.Client, Operator: caller.Operator, Address: caller.Address, RequestID: caller.RequestID,
+		CardType: t.ID, Profile: t.Profile, Detail: switches(t),
+	})
+	if err != nil {
+		return storeFailed(err)
+	}
+	stored, err := s.Directory.CardType(ctx, id)
+	if err != nil {
+		return storeFailed(err)
+	}
+	return reply(c, putStatus(result), typeBody(stored))
+}
+
+// switches tells the audit log where the use case is on.
+func switches(t card.Type) string {
+	var on []string
+	for state := range t.UnblockRemote {
+		if t.UnblockRemoteIn(state) {
+			on = append(on, state)
+		}
+	}
+	if len(on) == 0 {
+		return "unblock card remote is off"
+	}
+	slices.Sort(on)
+	return "unblock card remote is on for " + strings.Join(on, ", ")
+}
+
+func typeBody(t card.Type) api.CardType {
+	on := t.UnblockRemote
+	if on == nil {
+		on = map[string]bool{}
+	}
+	return api.CardType{
+		ID: t.ID, Name: t.Name, Profile: t.Profile, UnblockRemote: on,
+		UpdatedBy: t.UpdatedBy, UpdatedAt: t.UpdatedAt,
+	}
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/time/rate"
+)
+
+// Role is what a client may do; see openapi.yaml's x-roles.
+type Role string
+
+// The roles.
+const (
+	Backend         Role = "backend"
+	Operator        Role = "operator"
+	Supervisor      Role = "supervisor"
+	Administrator   Role = "administrator"
+	SecurityOfficer Role = "security-officer"
+	Auditor         Role = "auditor"
+)
+
+// Client is a caller that is known by its certificate.
+type Client struct {
+	Name string
+	// Subject is the certificate's subject as RFC 2253 text, such as
+	// "CN=identity-manager,O=Example"; SAN is one of its names, as in
+	// "dns:idm.example.org", "uri:spiffe://example/idm", "email:anna@example.org".
+	// One of them is set.
+	Subject, SAN string
+	Roles        []Role
+	// Operator is the operator that the client is; NamesOperators tells that it
+	// is trusted to name others.
+	Operator       string
+	NamesOperators bool
+}
+
+// Rate is how often one client may call.
+type Rate struct {
+	PerSecond float64
+	Burst     int
+}
+
+// DefaultRate is generous for a backend and far below what the HSM can do.
+func DefaultRate() Rate { return Rate{PerSecond: 50, Burst: 100} }
+
+// client is a Client with its share of the server.
+type client struct {
+	Client
+	calls *rate.Limiter
+}
+
+// clients finds a client by what its certificate says.
+type clients struct{ bySubject, byName map[string]*client }
+
+func newClients(list []Client, limit Rate) (clients, error) {
+	c := clients{map[string]*client{}, map[string]*client{}}
+	for _, l := range list {
+		known := &client{l, rate.NewLimiter(rate.Limit(limit.PerSecond), limit.Burst)}
+		into, key := c.bySubject, l.Subject
+		if key == "" {
+			into, key = c.byName, l.SAN
+		}
+		switch {
+		case l.Name == "" || key == "":
+			return clients{}, fmt.Errorf("client %q: name and certificate are required", l.Name)
+		case into[key] != nil:
+			return clients{}, fmt.Errorf("client %s: %s has the same certificate", l.Name, into[key].Name)
+		}
+		into[key] = known
+	}
+	return c, nil
+}
+
+// identify finds the client whose certificate the connection was made with. It
+// looks at certificates that the TLS library verified, and at nothing that a
+// request says.
+func (c clients) identify(connection *tls.ConnectionState) (*client, error) {
+	if connection == nil || len(connection.VerifiedChains) == 0 {
+		return nil, refuse(codeNoCertificate, "This connection came without a client certificate.")
+	}
+	leaf := connection.VerifiedChains[0][0]
+	subject, err := subjectOf(leaf)
+	if err != nil {
+		return nil, refuse(codeClientUnknown, "The certificate's subject cannot be read.")
+	}
+	var found []*client
+	if known := c.bySubject[subject]; known != nil {
+		found = append(found, known)
+	}
+	for _, name := range namesOf(leaf) {
+		if known := c.byName[name]; known != nil && !slices.Contains(found, known) {
+			found = append(found, known)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, refuse(codeClientUnknown, fmt.Sprintf("No client is configured for the certificate of %s.", describe(subject, leaf)))
+	case 1:
+		return found[0], nil
+	}
+	// Which of them is meant, and with whose rights, is not for us to guess.
+	return nil, refuse(codeClientUnknown, fmt.Sprintf("The certificate of %s fits the clients %s and %s; it must fit one.",
+		describe(subject, leaf), found[0].Name, found[1].Name))
+}
+
+// subjectOf is the subject as RFC 2253 text, of all its attributes and in their
+// order. x509.Certificate.Subject would show the last of two common names only.
+func subjectOf(c *x509.Certificate) (string, error) {
+	var name pkix.RDNSequence
+	if rest, err := asn1.Unmarshal(c.RawSubject, &name); err != nil || len(rest) != 0 {
+		return "", fmt.Errorf("subject of certificate: %w", err)
+	}
+	return name.String(), nil
+}
+
+// namesOf lists the subject alternative names as the configuration writes them.
+func namesOf(c *x509.Certificate) []string {
+	var names []string
+	for _, name := range c.DNSNames {
+		names = append(names, "dns:"+name)
+	}
+	for _, uri := range c.URIs {
+		names = append(names, "uri:"+uri.String())
+	}
+	for _, address := range c.EmailAddresses {
+		names = append(names, "email:"+address)
+	}
+	return names
+}
+
+// describe names a certificate to whoever has to add it to the configuration.
+func describe(subject string, c *x509.Certificate) string {
+	return strings.Join(append([]string{subject}, namesOf(c)...), ", ")
+}
+
+// may tells whether the client has one of the roles.
+func (c *client) may(roles []Role) bool {
+	return slices.ContainsFunc(roles, func(r Role) bool { return slices.Contains(c.Roles, r) })
+}

@@ -1,0 +1,278 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/server/api"
+	"latchkey/store"
+	"latchkey/unblock"
+)
+
+const (
+	// importBatch is the most cards that are written in one transaction.
+	importBatch = 500
+	// importPatience is how long an import waits for more lines, or for its client
+	// to read results.
+	importPatience = 30 * time.Second
+	// refused is the result of a line that was not registered.
+	refused = "refused"
+)
+
+// importCards registers one card per line as the lines arrive. What has arrived
+// when the batch before is written makes the next batch, so a slow client gets
+// each result at once and a fast one few transactions. A client that hangs up
+// leaves whole batches behind, and gets no summary.
+func (s *Server) importCards(c echo.Context) error {
+	r := c.Request()
+	if err := mediaType(r.Header, api.NDJSON); err != nil {
+		return err
+	}
+	control := http.NewResponseController(c.Response())
+	// Results leave while lines arrive, which HTTP/1 has to be told of.
+	if err := control.EnableFullDuplex(); err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	ctx, stop := context.WithCancel(r.Context())
+	lines := make(chan importLine, importBatch)
+	var broken error // why reading ended, where not at the end; set before lines is closed
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer close(lines)
+		broken = readLines(ctx, patient{r.Body, control}, lines)
+	}()
+	defer func() { // the reader must be gone before net/http takes the body back
+		stop()
+		select {
+		case <-ended:
+		default:
+			_ = control.SetReadDeadline(time.Unix(1, 0)) // ends a read that waits; where it cannot, importPatience does
+			<-ended
+		}
+	}()
+
+	answer := importAnswer{c: c, control: control, requestID: traceOf(r.Context()).requestID}
+	for batch := range batches(lines) {
+		results, err := s.importBatch(ctx, who(c), batch)
+		if err == nil {
+			err = answer.write(results)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if broken != nil {
+		return unread(broken)
+	}
+	return answer.finish()
+}
+
+// importLine is one line of an import, without its end.
+type importLine struct {
+	number  int // from 1
+	text    []byte
+	tooLong bool
+}
+
+// readLines sends the lines that are not blank, until the end of the body or of
+// the context. A line that is cut off by anything but the end of the body is none.
+func readLines(ctx context.Context, body io.Reader, lines chan<- importLine) error {
+	reader := bufio.NewReaderSize(body, maxBody+1)
+	for number := 1; ; number++ {
+		text, err := reader.ReadSlice('\n')
+		line := importLine{number: number}
+		for errors.Is(err, bufio.ErrBufferFull) {
+			line.tooLong = true
+			text, err = reader.ReadSlice('\n')
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if text = bytes.TrimSpace(text); line.tooLong {
+			text = nil
+		}
+		line.text = bytes.Clone(text)
+		if len(text) != 0 || line.tooLong {
+			select {
+			case lines <- line:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err != nil {
+			return nil
+		}
+	}
+}
+
+// patient is a body that has importPatience for each read, in place of the time
+// that the server gives a whole body.
+type patient struct {
+	body    io.Reader
+	control *http.ResponseController
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.control.SetReadDeadline(time.Now().Add(importPatience)); err != nil {
+		return 0, fmt.Errorf("set deadline: %w", err)
+	}
+	return p.body.Read(b)
+}
+
+// batches gives what is there, and waits only where nothing is.
+func batches(lines <-chan importLine) func(yield func([]importLine) bool) {
+	return func(yield func([]importLine) bool) {
+		for line := range lines {
+			batch := []importLine{line}
+			for len(batch) < importBatch {
+				select {
+				case next, more := <-lines:
+					if more {
+						batch = append(batch, next)
+						continue
+					}
+				default:
+				}
+				break
+			}
+			if !yield(batch) {
+				return
+			}
+		}
+	}
+}
+
+// importResult is what became of one line.
+type importResult struct {
+	line   int
+	serial string
+	result string
+	no     error // where it was refused
+}
+
+// importBatch registers the cards of a batch in one transaction. Lines with faults
+// are refused alone. A store that does not work refuses the batch, and the import
+// goes on: the next may fare better, and every line gets its result.
+func (s *Server) importBatch(ctx context.Context, caller unblock.Caller, batch []importLine) ([]importResult, error) {
+	release, err := s.register(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	registration := s.registration(caller)
+	results := make([]importResult, len(batch))
+	var puts []store.CardPut
+	var of []*importResult // the result that each put is for
+	for i, line := range batch {
+		r := &results[i]
+		r.line, r.result = line.number, refused
+		var body api.Card
+		if r.no = decodeLine(line, &body); r.no != nil {
+			continue
+		}
+		r.serial = body.Serial
+		put, err := registration.prepare(ctx, body)
+		if r.no = err; err == nil {
+			puts, of = append(puts, put), append(of, r)
+		}
+	}
+	if len(puts) == 0 {
+		return results, ctx.Err()
+	}
+	done, err := s.Directory.PutCards(ctx, puts)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	for i, r := range of {
+		if err != nil {
+			r.no = storeFailed(err)
+		} else {
+			r.result = string(done[i])
+		}
+	}
+	return results, nil
+}
+
+func decodeLine(line importLine, into *api.Card) error {
+	if line.tooLong {
+		return refuse(codeTooLarge, fmt.Sprintf("The line is longer than %d bytes.", maxBody))
+	}
+	return decode(line.text, into)
+}
+
+// importAnswer writes the results of an import as they come.
+type importAnswer struct {
+	c         echo.Context
+	control   *http.ResponseController
+	requestID string
+	counts    api.ImportCounts
+}
+
+func (a *importAnswer) write(results []importResult) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	for _, r := range results {
+		line := api.ImportLine{Line: r.line, Serial: brief(r.serial), Result: r.result}
+		if r.no != nil {
+			line.Problem = document(r.no, a.requestID)
+			if errors.Unwrap(r.no) != nil { // of the lines' own faults the answer tells
+				traceOf(a.c.Request().Context()).note(r.no)
+			}
+		}
+		a.count(r.result)
+		if err := encoder.Encode(line); err != nil {
+			return fmt.Errorf("encode result: %w", err)
+		}
+	}
+	return a.send(text.Bytes())
+}
+
+func (a *importAnswer) count(result string) {
+	a.counts.Lines++
+	switch result {
+	case string(store.Created):
+		a.counts.Created++
+	case string(store.Updated):
+		a.counts.Updated++
+	case string(store.Unchanged):
+		a.counts.Unchanged++
+	default:
+		a.counts.Refused++
+	}
+}
+
+func (a *importAnswer) finish() error {
+	text, err := json.Marshal(api.ImportSummary{Summary: a.counts})
+	if err != nil {
+		return fmt.Errorf("encode summary: %w", err)
+	}
+	return a.send(append(text, '\n'))
+}
+
+// send writes lines and sees that they leave.
+func (a *importAnswer) send(text []byte) error {
+	if err := a.control.SetWriteDeadline(time.Now().Add(importPatience)); err != nil {
+		return fmt.Errorf("set deadline: %w", err)
+	}
+	if !a.c.Response().Committed {
+		a.c.Response().Header().Set(echo.HeaderContentType, api.NDJSON)
+		a.c.Response().WriteHeader(http.StatusOK)
+	}
+	if _, err := a.c.Response().Write(text); err != nil {
+		return fmt.Errorf("send results: %w", err)
+	}
+	if err := a.control.Flush(); err != nil {
+		return fmt.Errorf("send results: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/unblock"
+)
+
+// answerTimeout bounds what a request may take, its body included. An import may
+// take longer.
+const answerTimeout = 30 * time.Second
+
+// route is one operation of openapi.yaml: its path as it stands there, and which
+// roles may call it; none means anybody.
+type route struct {
+	method, path string
+	handle       echo.HandlerFunc
+	roles        []Role
+}
+
+// routes is everything that can be called, and by whom.
+func (s *Server) routes() []route {
+	var (
+		desk     = []Role{Backend, Operator, Supervisor}
+		readers  = []Role{Backend, Operator, Supervisor, Administrator}
+		writers  = []Role{Backend, Administrator}
+		admins   = []Role{Administrator}
+		everyone = []Role{Backend, Operator, Supervisor, Administrator, SecurityOfficer, Auditor}
+	)
+	return []route{
+		{http.MethodPost, "/v1/unblocks", s.startUnblock, desk},
+		{http.MethodGet, "/v1/unblocks/{id}", s.getUnblock, desk},
+		{http.MethodPost, "/v1/unblocks/{id}/response", s.answerUnblock, desk},
+		{http.MethodPost, "/v1/unblocks/{id}/complete", s.completeUnblock, desk},
+		{http.MethodPost, "/v1/unblocks/{id}/cancel", s.cancelUnblock, desk},
+		{http.MethodPost, "/v1/cards/{serial}/response", s.respond, desk},
+
+		{http.MethodGet, "/v1/cards", s.findCards, readers},
+		{http.MethodGet, "/v1/cards/{serial}", s.getCard, readers},
+		{http.MethodPut, "/v1/cards/{serial}", s.putCard, writers},
+		{http.MethodPost, "/v1/cards:import", s.importCards, writers},
+
+		{http.MethodGet, "/v1/card-types", s.listCardTypes, everyone},
+		{http.MethodGet, "/v1/card-types/{id}", s.getCardType, everyone},
+		{http.MethodPut, "/v1/card-types/{id}", s.putCardType, admins},
+
+		{http.MethodGet, "/healthz", s.getHealth, nil},
+		{http.MethodGet, "/readyz", s.getReadiness, nil},
+		{http.MethodGet, "/openapi.yaml", s.getOpenAPI, nil},
+		{http.MethodGet, "/problems/{code}", s.getProblem, nil},
+	}
+}
+
+// handler puts the routes behind what every request goes through.
+func (s *Server) handler() http.Handler {
+	e := echo.New()
+	// X-Forwarded-For is text that anybody can send; the connection is not.
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.Pre(s.traced)
+	for _, r := range s.routes() {
+		e.Add(r.method, pattern(r.path), s.guarded(r))
+	}
+	if s.Console != nil {
+		e.Any(consolePath+"*", s.console)
+		e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, consolePath) })
+	}
+	return e
+}
+
+// pattern is a path of openapi.yaml as echo writes it.
+func pattern(path string) string {
+	return strings.NewReplacer(":", `\:`, "{", ":", "}", "").Replace(path)
+}
+
+// guarded runs, in this order and before the body is looked at: who calls, not
+// too often, with a role that may.
+func (s *Server) guarded(r route) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		t := traceOf(c.Request().Context())
+		t.route = r.path
+		if len(r.roles) == 0 {
+			return r.handle(c)
+		}
+		if err := s.admit(c, t); err != nil {
+			return err
+		}
+		if !t.client.may(r.roles) {
+			return refuse(codeRole, fmt.Sprintf("Client %s may not do this. It takes one of the roles %s.", t.client.Name, roleNames(r.roles)))
+		}
+		return r.handle(c)
+	}
+}
+
+// admit finds out who calls and counts the call.
+func (s *Server) admit(c echo.Context, t *trace) error {
+	var err error
+	if t.client, err = s.clients.identify(c.Request().TLS); err != nil {
+		return err
+	}
+	turn := t.client.calls.ReserveN(s.Now(), 1)
+	wait := turn.DelayFrom(s.Now())
+	if wait <= 0 {
+		return nil
+	}
+	turn.CancelAt(s.Now())
+	seconds := max(1, math.Ceil(wait.Seconds()))
+	c.Response().Header().Set("Retry-After", fmt.Sprintf("%.0f", seconds))
+	return refuse(codeRate, fmt.Sprintf("Client %s calls too often. Wait %.0f s, then try again.", t.client.Name, seconds))
+}
+
+// consolePath is where the console is mounted.
+const consolePath = "/console/"
+
+// console hands a request on to the console, which tells a browser in its own
+// words if the caller is not known or is no operator.
+func (s *Server) console(c echo.Context) error {
+	t := traceOf(c.Request().Context())
+	t.route = consolePath + "*"
+	if _, err := s.clients.identify(c.Request().TLS); err == nil {
+		if err := s.admit(c, t); err != nil {
+			return err
+		}
+		if roles := []Role{Operator, Supervisor}; t.client.Operator != "" && !t.client.may(roles) {
+			return refuse(codeRole, fmt.Sprintf("The console takes one of the roles %s.", roleNames(roles)))
+		}
+	}
+	s.Console.ServeHTTP(c.Response(), c.Request())
+	return nil
+}
+
+func roleNames(roles []Role) string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return strings.Join(names, ", ")
+}
+
+// inTime bounds the work on a request.
+func inTime(c echo.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.Request().Context(), answerTimeout)
+}
+
+// who is the authenticated caller.
+func who(c echo.Context) unblock.Caller { return traceOf(c.Request().Context()).caller() }
+
+// parameter is a path parameter, decoded once.
+func parameter(c echo.Context, name string) (string, error) {
+	value, err := url.PathUnescape(c.Param(name))
+	if err != nil {
+		return "", refuse(codeRoute, "The path is not percent-encoded as it should be.")
+	}
+	return value, nil
+}

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	_ "embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/store"
+	"latchkey/unblock"
+)
+
+// Times that a connection is given. A body has to arrive, and the answer to be
+// read, within these; an import has idleTimeout for each piece of it.
+const (
+	headerTimeout  = 10 * time.Second
+	readTimeout    = 20 * time.Second
+	writeTimeout   = readTimeout + answerTimeout
+	idleTimeout    = 2 * time.Minute
+	drainTimeout   = 15 * time.Second
+	maxHeaderBytes = 16 << 10
+)
+
+// Desk runs unblock processes, as *unblock.Desk does. Errors are *unblock.Refusal.
+type Desk interface {
+	Start(ctx context.Context, caller unblock.Caller, b unblock.Begin) (unblock.Opened, error)
+	Answer(ctx context.Context, caller unblock.Caller, id, challenge string) (unblock.Answer, error)
+	Respond(ctx context.Context, caller unblock.Caller, b unblock.Begin, challenge string) (unblock.Answer, error)
+	Complete(ctx context.Context, caller unblock.Caller, id string, outcome unblock.Outcome) (unblock.Process, error)
+	Cancel(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
+	Process(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
+}
+
+// Directory keeps cards and card types, as *store.Store does. It gives
+// card.ErrNotFound for what is not there.
+type Directory interface {
+	unblock.Cards
+	PutCard(ctx context.Context, c card.Card, e audit.Entry) (store.Result, error)
+	PutCards(ctx context.Context, puts []store.CardPut) ([]store.Result, error)
+	FindCards(ctx context.Context, q store.Query) (cards []card.Card, next string, err error)
+	PutCardType(ctx context.Context, t card.Type, e audit.Entry) (store.Result, error)
+	CardTypes(ctx context.Context) ([]card.Type, error)
+}
+
+// Config is what a Server works with. All fields are required but Console, Rate,
+// Ready and Version.
+type Config struct {
+	Desk      Desk
+	Directory Directory
+	Profiles  unblock.Profiles
+	Clients   []Client
+
+	CardStates   card.States
+	HolderStates card.States
+
+	// TLS has to ask for client certificates and verify them; see TLSFiles.
+	TLS *tls.Config
+	// Ready asks the parts that a response needs whether they work, by name. Each
+	// is given a few seconds.
+	Ready map[string]func(context.Context) error
+	// Console, where set, answers everything under /console/. It learns who calls
+	// from CallerOf.
+	Console http.Handler
+	// Rate is DefaultRate where it is not set.
+	Rate Rate
+
+	Logger  *zap.Logger
+	Version string
+	Now     func() time.Time
+}
+
+// Server answers HTTP requests. It is safe for concurrent use.
+type Server struct {
+	Config
+	clients clients
+	probes  []*probe
+	// registering is held while cards are written: whether one is new decides
+	// which master key version it gets.
+	registering chan struct{}
+	http        http.Handler
+}
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// New makes a Server, or says what is wrong with its configuration.
+func New(c Config) (*Server, error) {
+	for name, missing := range map[string]bool{
+		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Profiles": c.Profiles == nil,
+		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
+		"TLS": c.TLS == nil, "Logger": c.Logger == nil, "Now": c.Now == nil,
+	} {
+		if missing {
+			return nil, fmt.Errorf("server: %s is not set", name)
+		}
+	}
+	if c.TLS.ClientAuth < tls.VerifyClientCertIfGiven {
+		return nil, errors.New("server: TLS does not verify client certificates")
+	}
+	if c.Rate == (Rate{}) {
+		c.Rate = DefaultRate()
+	}
+	s := &Server{Config: c, probes: newProbes(c.Ready), registering: make(chan struct{}, 1)}
+	var err error
+	if s.clients, err = newClients(c.Clients, c.Rate); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	s.http = s.handler()
+	return s, nil
+}
+
+// Handler answers requests of connections that somebody else accepts. Callers are
+// known by the request's TLS state.
+func (s *Server) Handler() http.Handler { return s.http }
+
+// Serve answers over TLS until the context ends. It then takes no more requests,
+// gives those under way drainTimeout to finish, and returns nil. It closes the
+// listener in any case.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	web := &http.Server{
+		Handler:           s.http,
+		TLSConfig:         s.TLS,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		// Failed handshakes end up here, port scanners' too.
+		ErrorLog: zap.NewStdLog(s.Logger.Named("http")),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- web.ServeTLS(l, "", "") }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := web.Shutdown(drain); err != nil {
+		s.Logger.Warn("requests were cut off", zap.Error(err))
+		_ = web.Close() // closes connections, whose errors say nothing new
+	}
+	return nil
+}
