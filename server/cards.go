@@ -220,11 +220,12 @@ func cardOf(body api.Card) (card.Card, []card.Fault) {
 		}
 		return b
 	}
-	return card.Card{
+	c := card.Card{
 		Serial: body.Serial, Type: body.Type, State: body.State,
 		CUID: binary("cuid", body.CUID), KDD: binary("kdd", body.KDD), MasterKeyVersion: body.MasterKeyVersion,
 		Holder: card.Holder(body.Holder),
-	}, faults
+	}
+	return c, faults
 }
 
 func cardBody(c card.Card) api.Card {

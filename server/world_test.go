@@ -1,0 +1,442 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/hsm"
+	"latchkey/policy"
+	"latchkey/server/api"
+	softhsmtest "latchkey/softhsm-test"
+	"latchkey/softhsm-test/throwawayca"
+	"latchkey/store"
+	"latchkey/unblock"
+)
+
+// masterKey is an AES-256 test master key. Its bytes are known here so that the
+// tests can be the card.
+var masterKey = bytes.Repeat([]byte{0x4C, 0x4B}, 16)
+
+// world is a server with everything real around it: a SoftHSM token, a SQLite
+// database, the built-in policies, TLS.
+type world struct {
+	t        *testing.T
+	contract *contract
+	token    *hsm.Token
+	store    *store.Store
+	ca       *throwawayca.Authority
+	url      string
+	clock    *clock
+	logs     *observer.ObservedLogs
+	server   *Server
+	clients  map[string]*http.Client
+}
+
+// clock stands still until it is moved.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// Profiles and operators of the world.
+type (
+	profiles  map[string]card.Profile
+	operators map[string]policy.Operator
+)
+
+func (p profiles) Profile(id string) (card.Profile, error) {
+	if found, ok := p[id]; ok {
+		return found, nil
+	}
+	return card.Profile{}, card.ErrNotFound
+}
+
+func (o operators) Operator(_ context.Context, id string) (policy.Operator, error) {
+	if found, ok := o[id]; ok {
+		return found, nil
+	}
+	return policy.Operator{}, card.ErrNotFound
+}
+
+func worldProfiles() profiles {
+	base := card.Profile{
+		Scheme: card.LatchkeyV1, MasterKey: "cards", MasterKeyVersion: 1, KeyNumber: 1, Retry: card.RetryUnlimited,
+		CardKeyType: card.TDES3, Algorithm: card.TDESECB, ChallengeLen: 8,
+	}
+	list := profiles{}
+	for id, change := range map[string]func(*card.Profile){
+		"gids":     func(*card.Profile) {},
+		"aes":      func(p *card.Profile) { p.CardKeyType, p.Algorithm, p.ChallengeLen = card.AES256, card.AESECB, 16 },
+		"mortal":   func(p *card.Profile) { p.Retry = card.RetryUnknown },
+		"kdd":      func(p *card.Profile) { p.Scheme, p.CardKeyType = card.VISA2, card.TDES2 },
+		"keyless":  func(p *card.Profile) { p.MasterKey = "not-in-the-token" },
+		"version2": func(p *card.Profile) { p.MasterKeyVersion = 2 },
+	} {
+		p := base
+		p.ID, p.Name = id, id
+		change(&p)
+		list[id] = p
+	}
+	return list
+}
+
+func worldClients() []Client {
+	return []Client{
+		{Name: "backend", Subject: "CN=backend,O=Example", Roles: []Role{Backend}, NamesOperators: true},
+		{Name: "mute", Subject: "CN=mute,O=Example", Roles: []Role{Backend}},
+		{Name: "anna", SAN: "email:anna@example.org", Roles: []Role{Operator}, Operator: "anna"},
+		{Name: "admin", SAN: "uri:spiffe://example/admin", Roles: []Role{Administrator}},
+		{Name: "auditor", SAN: "dns:auditor.example.org", Roles: []Role{Auditor}},
+	}
+}
+
+// newWorld starts a server; changes are made to its configuration first.
+func newWorld(t *testing.T, changes ...func(*Config)) *world {
+	t.Helper()
+	w := &world{
+		t: t, contract: loadContract(t), clock: &clock{now: time.Date(2026, 5, 4, 8, 12, 0, 0, time.UTC)},
+		clients: map[string]*http.Client{},
+	}
+	fixture := softhsmtest.New(t)
+	w.token = fixture.Open(t)
+	key := hsm.NewKey{Label: "cards", Version: 1, Type: card.AES256, Use: hsm.ForDeriving}
+	if _, err := w.token.Import(t.Context(), key, masterKey); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if w.store, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "latchkey.db")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	engine, err := policy.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	desk, err := unblock.New(unblock.Config{
+		Cards: w.store, Profiles: worldProfiles(), Policy: engine, HSM: w.token, Ledger: w.store,
+		Operators:  operators{"anna": {ID: "anna", Name: "Anna", Roles: []string{"operator"}}},
+		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
+		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute,
+		Now: w.clock.Now, NewID: uuid.NewString,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.ca, err = throwawayca.New("Test CA"); err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	w.logs = logs
+	certificate, err := w.ca.Server("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := Config{
+		Desk: desk, Directory: w.store, Profiles: worldProfiles(), Clients: worldClients(),
+		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
+		TLS: &tls.Config{
+			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate.TLS()},
+			ClientCAs: w.ca.Pool(), ClientAuth: tls.VerifyClientCertIfGiven,
+		},
+		Ready:  map[string]func(context.Context) error{"hsm": w.token.Check, "store": w.store.Check},
+		Rate:   Rate{PerSecond: 1000, Burst: 100_000}, // the clock stands still, so none comes back
+		Logger: zap.New(core), Version: "0.0-test", Now: w.clock.Now,
+	}
+	for _, change := range changes {
+		change(&config)
+	}
+	if w.server, err = New(config); err != nil {
+		t.Fatal(err)
+	}
+	w.serve()
+	return w
+}
+
+// serve answers on a free port until the test ends.
+func (w *world) serve() {
+	w.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.url = "https://" + listener.Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.server.Serve(ctx, listener) }()
+	w.t.Cleanup(func() {
+		for _, c := range w.clients {
+			c.CloseIdleConnections()
+		}
+		stop()
+		if err := <-ended; err != nil {
+			w.t.Errorf("serve: %v", err)
+		}
+	})
+}
+
+// certificate issues the certificate of one of worldClients, or of a client that
+// the server does not know.
+func (w *world) certificate(name string) tls.Certificate {
+	w.t.Helper()
+	subject := pkix.Name{CommonName: name, Organization: []string{"Example"}}
+	var names []string
+	for _, c := range worldClients() {
+		if c.Name == name && c.SAN != "" {
+			names = []string{c.SAN}
+		}
+	}
+	pair, err := w.ca.Client(subject, names...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return pair.TLS()
+}
+
+// tlsConfig is for a connection as the client, without a certificate for "".
+func (w *world) tlsConfig(client string) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: w.ca.Pool()}
+	if client != "" {
+		config.Certificates = []tls.Certificate{w.certificate(client)}
+	}
+	return config
+}
+
+// as is an HTTP client with the client's certificate, none for "". All that goes
+// through it is held against openapi.yaml.
+func (w *world) as(client string) *http.Client {
+	w.t.Helper()
+	if c := w.clients[client]; c != nil {
+		return c
+	}
+	plain := &http.Transport{TLSClientConfig: w.tlsConfig(client), ForceAttemptHTTP2: true}
+	w.clients[client] = &http.Client{
+		Transport: w.contract.through(w.t, plain), Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return w.clients[client]
+}
+
+// answer is an answer that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// problem reads the answer's problem document.
+func (a answer) problem(t testing.TB) api.Problem {
+	t.Helper()
+	var p api.Problem
+	if err := json.Unmarshal(a.body, &p); err != nil {
+		t.Fatalf("not a problem document: %v\n%s", err, a.body)
+	}
+	return p
+}
+
+// call sends a request, with a JSON body unless it is nil. A body that is text is
+// sent as it is.
+func (w *world) call(client, method, path string, body any, headers ...string) answer {
+	w.t.Helper()
+	var text []byte
+	switch b := body.(type) {
+	case nil:
+	case string:
+		text = []byte(b)
+	default:
+		var err error
+		if text, err = json.Marshal(b); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, bytes.NewReader(text))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", api.JSON)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := w.as(client).Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	received, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, received}
+}
+
+// must is call for what has to go well; the answer is read into into, unless nil.
+func (w *world) must(status int, into any, client, method, path string, body any) {
+	w.t.Helper()
+	a := w.call(client, method, path, body)
+	if a.status != status {
+		w.t.Fatalf("%s %s: %d, want %d\n%s", method, path, a.status, status, a.body)
+	}
+	if into == nil {
+		return
+	}
+	if err := json.Unmarshal(a.body, into); err != nil {
+		w.t.Fatalf("%s %s: %v\n%s", method, path, err, a.body)
+	}
+}
+
+// aCard is a card body that has no faults once the type is registered.
+func aCard(kind string) api.Card {
+	return api.Card{
+		Type: kind, State: "blocked",
+		Holder: api.Holder{ID: "u417", Name: "Astrid Berg", Email: "astrid@example.org", State: "active"},
+	}
+}
+
+// stock registers a card type for each profile, on for cards that are active or
+// blocked, and cards for each reason to refuse one.
+func (w *world) stock() {
+	w.t.Helper()
+	on := map[string]bool{"active": true, "blocked": true}
+	for id := range worldProfiles() {
+		w.must(http.StatusCreated, nil, "admin", "PUT", "/v1/card-types/"+id, api.CardType{Name: id, Profile: id, UnblockRemote: on})
+	}
+	w.must(http.StatusCreated, nil, "admin", "PUT", "/v1/card-types/off", api.CardType{Name: "off", Profile: "gids", UnblockRemote: map[string]bool{}})
+	// A profile that was in the configuration once.
+	gone := card.Type{ID: "gone", Name: "gone", Profile: "gone", UnblockRemote: on}
+	if _, err := w.store.PutCardType(w.t.Context(), gone, audit.Entry{Action: audit.CardTypePut, Outcome: audit.Permit}); err != nil {
+		w.t.Fatal(err)
+	}
+	for serial, change := range map[string]func(*api.Card){
+		"GOOD": func(*api.Card) {}, "AES": func(c *api.Card) { c.Type = "aes" }, "MORTAL": func(c *api.Card) { c.Type = "mortal" },
+		"REVOKED":    func(c *api.Card) { c.State = "revoked" },
+		"LEFT":       func(c *api.Card) { c.Holder.State = "left" },
+		"OFF":        func(c *api.Card) { c.Type = "off" },
+		"NOKDD":      func(c *api.Card) { c.Type = "kdd" },
+		"PRIVILEGED": func(c *api.Card) { c.Holder.Groups = []string{"privileged"} },
+		"NOKEY":      func(c *api.Card) { c.Type = "keyless" },
+		"GONE":       func(c *api.Card) { c.Type, c.MasterKeyVersion = "gone", 1 },
+	} {
+		c := aCard("gids")
+		change(&c)
+		w.must(http.StatusCreated, nil, "backend", "PUT", "/v1/cards/"+serial, c)
+	}
+	stale := aCard("gids")
+	c, faults := cardOf(stale)
+	c.Serial, c.SyncedAt = "STALE", w.clock.Now().Add(-8*24*time.Hour)
+	if len(faults) != 0 {
+		w.t.Fatal(faults)
+	}
+	if _, err := w.store.PutCard(w.t.Context(), c, audit.Entry{Action: audit.CardPut, Outcome: audit.Permit}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// adminKey computes a card admin key by latchkey-v1, by other means than the HSM:
+// AES-256-CBC, zero IV, over SHA-256 of scheme, key type and serial number.
+func adminKey(t testing.TB, kind card.KeyType, serial string) []byte {
+	t.Helper()
+	sum := sha256.Sum256([]byte("latchkey-v1\x00" + string(kind) + "\x00" + serial))
+	block, err := aes.NewCipher(masterKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cipher.NewCBCEncrypter(block, make([]byte, aes.BlockSize)).CryptBlocks(sum[:], sum[:])
+	return sum[:kind.Len()]
+}
+
+// state is everything that a refused request must leave as it is, as text: cards,
+// types, counted attempts, and how many things the audit log says were done.
+func (w *world) state() string {
+	w.t.Helper()
+	ctx := w.t.Context()
+	cards, _, err := w.store.FindCards(ctx, store.Query{Limit: store.MaxCards})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	types, err := w.store.CardTypes(ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "%+v\n", types)
+	for _, c := range cards {
+		n, err := w.store.Unconfirmed(ctx, c.Serial)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "%+v, %d unconfirmed\n", c, n)
+	}
+	done := 0
+	for _, e := range w.entries() {
+		if e.Outcome == audit.Permit {
+			done++
+		}
+	}
+	fmt.Fprintf(&text, "%d done\n", done)
+	return text.String()
+}
+
+// entries is the whole audit log.
+func (w *world) entries() []audit.Entry {
+	w.t.Helper()
+	var all []audit.Entry
+	for {
+		page, err := w.store.Entries(w.t.Context(), int64(len(all))+1, 0)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if len(page) == 0 {
+			return all
+		}
+		all = append(all, page...)
+	}
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
