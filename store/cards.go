@@ -48,13 +48,14 @@ func (s *Store) PutCard(ctx context.Context, c card.Card, e audit.Entry) (Result
 		return err
 	})
 	if err != nil {
-		return "", s.failed("put card "+c.Serial, err)
+		return "", failed("put card "+c.Serial, err)
 	}
 	return result, nil
 }
 
 // PutCards does PutCard for each in turn, in one transaction: all are on disk
 // when it returns nil, or none. Of a serial that is there twice the last holds.
+// Other writes wait meanwhile: hand in some hundreds at a time, not a million.
 func (s *Store) PutCards(ctx context.Context, puts []CardPut) ([]Result, error) {
 	puts = slices.Clone(puts) // the writer may still be at it when a caller has given up
 	var results []Result
@@ -69,7 +70,7 @@ func (s *Store) PutCards(ctx context.Context, puts []CardPut) ([]Result, error) 
 		return nil
 	})
 	if err != nil {
-		return nil, s.failed("put cards", err)
+		return nil, failed("put cards", err)
 	}
 	return results, nil
 }
@@ -142,7 +143,7 @@ func sameCard(a, b card.Card) bool {
 // card.ErrNotFound.
 func (s *Store) Card(ctx context.Context, serial string) (card.Card, error) {
 	c, err := scanCard(s.readers.QueryRowContext(ctx, `SELECT `+cardColumns+` FROM cards WHERE serial = ?1`, serial))
-	return c, s.failed("find card "+serial, err)
+	return c, s.unread("find card "+serial, err)
 }
 
 // PutCardType registers a card type or changes it, and writes the audit entry in
@@ -175,7 +176,7 @@ func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Re
 		return tx.log(e)
 	})
 	if err != nil {
-		return "", s.failed("put card type "+t.ID, err)
+		return "", failed("put card type "+t.ID, err)
 	}
 	return result, nil
 }
@@ -200,15 +201,15 @@ func scanType(row scanner) (card.Type, error) {
 // CardType finds a card type, or gives card.ErrNotFound.
 func (s *Store) CardType(ctx context.Context, id string) (card.Type, error) {
 	t, err := scanType(s.readers.QueryRowContext(ctx, `SELECT `+typeColumns+` FROM card_types WHERE id = ?1`, id))
-	return t, s.failed("find card type "+id, err)
+	return t, s.unread("find card type "+id, err)
 }
 
 // CardTypes lists the card types by ID.
 func (s *Store) CardTypes(ctx context.Context) ([]card.Type, error) {
 	rows, err := s.readers.QueryContext(ctx, `SELECT `+typeColumns+` FROM card_types ORDER BY id`)
 	if err != nil {
-		return nil, s.failed("list card types", err)
+		return nil, s.unread("list card types", err)
 	}
 	types, err := collect(rows, scanType)
-	return types, s.failed("list card types", err)
+	return types, s.unread("list card types", err)
 }

@@ -7,9 +7,9 @@
 // So the number of syncs does not grow with the number of callers. Reads go to
 // a pool of read-only connections and see everything that was acknowledged.
 //
-// Files: the database, and beside it while it is open -wal and -shm, which belong
-// to it, and -lock, which keeps a second process out. All have mode 0600. A
-// backup of the database file alone, taken while it is open, is not complete.
+// Files: the database; -wal and -shm beside it, which are part of it while it is
+// open; and -lock, which is empty and keeps a second process out. All have mode
+// 0600. A copy of the database file alone, taken while it is open, is not a backup.
 //
 // SQLite is the one thing that sqlite.go and the migrations know. The other
 // files hold plain SQL that PostgreSQL understands too, once ?1 is written $1.

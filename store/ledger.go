@@ -39,7 +39,7 @@ func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 		}
 		return tx.log(c.Entry)
 	})
-	return s.failed("apply change to process "+c.Process.ID, err)
+	return failed("apply change to process "+c.Process.ID, err)
 }
 
 // putProcess writes the process if it is still as it was at revision from.
@@ -86,7 +86,7 @@ func (tx *tx) confirm(p unblock.Process) error {
 // Append makes a lone audit entry durable. The log gives it its sequence number.
 func (s *Store) Append(ctx context.Context, e audit.Entry) error {
 	err := s.writer.write(ctx, func(tx *tx) error { return tx.log(e) })
-	return s.failed("append to the audit log", err)
+	return failed("append to the audit log", err)
 }
 
 // Process finds a process, or gives card.ErrNotFound.
@@ -97,7 +97,7 @@ func (s *Store) Process(ctx context.Context, id string) (unblock.Process, error)
 			started_at, expires_at, answered_at, finished_at, revision FROM processes WHERE id = ?1`, id).
 		Scan(&p.State, &p.Outcome, &p.Card, &p.Client, &p.Operator, &p.Reason, &started, &expires, &answered, &finished, &p.Revision)
 	if err != nil {
-		return unblock.Process{}, s.failed("find process "+id, err)
+		return unblock.Process{}, s.unread("find process "+id, err)
 	}
 	p.StartedAt, p.ExpiresAt = fromMicros(started), fromMicros(expires)
 	p.AnsweredAt, p.FinishedAt = fromMicros(answered), fromMicros(finished)
@@ -112,7 +112,7 @@ func (s *Store) Unconfirmed(ctx context.Context, serial string) (int, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
-	return n, s.failed("count unconfirmed responses of card "+serial, err)
+	return n, s.unread("count unconfirmed responses of card "+serial, err)
 }
 
 // Entries gives the audit log in order, from a sequence number on, which counts
@@ -124,7 +124,7 @@ func (s *Store) Entries(ctx context.Context, from int64, limit int) ([]audit.Ent
 	}
 	rows, err := s.readers.QueryContext(ctx, `SELECT sequence, entry FROM audit_entries WHERE sequence >= ?1 ORDER BY sequence LIMIT ?2`, from, limit)
 	if err != nil {
-		return nil, s.failed("read the audit log", err)
+		return nil, s.unread("read the audit log", err)
 	}
 	entries, err := collect(rows, func(row scanner) (audit.Entry, error) {
 		var sequence int64
@@ -141,7 +141,7 @@ func (s *Store) Entries(ctx context.Context, from int64, limit int) ([]audit.Ent
 		}
 		return e, nil
 	})
-	return entries, s.failed("read the audit log", err)
+	return entries, s.unread("read the audit log", err)
 }
 
 // scanner is a row to be read.

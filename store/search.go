@@ -51,11 +51,11 @@ func (s *Store) FindCards(ctx context.Context, q Query) (cards []card.Card, next
 		WHERE serial > ?1 AND (serial_folded LIKE ?2 || '%' ESCAPE '\' OR holder_folded LIKE '%' || ?2 || '%' ESCAPE '\')
 		ORDER BY serial LIMIT ?3`, string(after), text, limit+1)
 	if err != nil {
-		return nil, "", s.failed("search cards", err)
+		return nil, "", s.unread("search cards", err)
 	}
 	cards, err = collect(rows, scanCard)
 	if err != nil {
-		return nil, "", s.failed("search cards", err)
+		return nil, "", s.unread("search cards", err)
 	}
 	if len(cards) > limit { // one more was asked for, to know whether there is one
 		cards = cards[:limit]

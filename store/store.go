@@ -107,12 +107,20 @@ func (s *Store) Check(ctx context.Context) error {
 		_, err := tx.exec(`INSERT INTO heartbeat (id, at) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET at = ?1`, micros(time.Now()))
 		return err
 	})
-	return s.failed("write to the database", err)
+	return failed("write to the database", err)
 }
 
-// failed says what could not be done, and gives the errors that callers tell
+// failed says what could not be done.
+func failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// unread says what could not be read, and gives the errors that callers tell
 // apart in place of the database library's.
-func (s *Store) failed(what string, err error) error {
+func (s *Store) unread(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -121,7 +129,7 @@ func (s *Store) failed(what string, err error) error {
 	case s.writer.closed():
 		err = ErrClosed
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return failed(what, err)
 }
 
 // micros is a time as it is stored: microseconds since 1970, or NULL for none.

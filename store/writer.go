@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -118,14 +119,20 @@ func (w *writer) run() {
 	}
 }
 
-// gather adds to the batch what waits in the queue, without waiting for more.
+// gather adds to the batch what waits in the queue. It waits for nothing, but
+// lets others run first: callers whose last write was just acknowledged hand in
+// their next, and batches of one and of all the rest do not take turns.
 func (w *writer) gather(batch []*job) []*job {
 	for len(batch) < maxBatch {
 		select {
 		case j := <-w.queue:
 			batch = append(batch, j)
+			continue
 		default:
-			return batch
+		}
+		runtime.Gosched()
+		if len(w.queue) == 0 {
+			break
 		}
 	}
 	return batch

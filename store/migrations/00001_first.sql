@@ -55,6 +55,8 @@ CREATE TABLE unconfirmed (
     given INTEGER NOT NULL DEFAULT 1 CHECK (given >= count)
 ) STRICT, WITHOUT ROWID;
 
+-- The triggers keep programs and people from changing the log by mistake. They
+-- do not stop one who means to and can write to the file.
 CREATE TABLE audit_entries (
     sequence INTEGER NOT NULL PRIMARY KEY,
     entry    TEXT NOT NULL -- audit.Entry as JSON
