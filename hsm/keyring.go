@@ -97,20 +97,24 @@ type keyName struct {
 }
 
 // A master key's CKA_LABEL is its name, its CKA_ID the version as 4 bytes, big
-// endian, then its key check value: standard tools show both, and a version can
-// be told without any store of ours. A key made by other software has another
-// kind of CKA_ID and counts as version 1.
-func keyID(version int, kcv []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(nil, uint32(version)), kcv...) //nolint:gosec // callers bound the version
+// endian, its key check value, and its length in bytes: standard tools show both,
+// and a version can be told without any store of ours. The length is for tokens
+// that forget it of a key that was unwrapped, as SoftHSM 2.6 does. A key made by
+// other software has another kind of CKA_ID and counts as version 1.
+func keyID(version int, kcv []byte, t card.KeyType) []byte {
+	id := append(binary.BigEndian.AppendUint32(nil, uint32(version)), kcv...) //nolint:gosec // callers bound the version
+	return append(id, byte(t.Len()))
 }
 
-func parseKeyID(id []byte) (version int, kcv []byte) {
-	if len(id) == 4 || len(id) == 4+kcvLen {
-		if v := binary.BigEndian.Uint32(id); v >= 1 && v <= card.MaxKeyVersion {
-			return int(v), id[4:]
-		}
+func parseKeyID(id []byte) (version int, kcv []byte, length int) {
+	if len(id) != 4+kcvLen+1 {
+		return 1, nil, 0
 	}
-	return 1, nil
+	v := binary.BigEndian.Uint32(id)
+	if v < 1 || v > card.MaxKeyVersion {
+		return 1, nil, 0
+	}
+	return int(v), id[4 : 4+kcvLen], int(id[4+kcvLen])
 }
 
 // Keys lists the token's secret keys that are token objects, by label and
@@ -280,17 +284,17 @@ func (s *session) key(h pkcs11.ObjectHandle) (_ Key, ok bool, err error) {
 		return Key{}, false, err
 	}
 	value := func(i int) []byte { return attributes[i].Value }
-	is := func(i int) bool { return len(value(i)) == 1 && value(i)[0] != 0 }
+	is := func(i int) bool { return isTrue(attributes[i]) }
 	k := Key{
 		Label: string(value(0)), id: value(1), handle: h,
 		Use: useOf(is(3), is(4), is(10)), Extractable: is(5), NeverExtractable: is(6),
 		Sensitive: is(7), AlwaysSensitive: is(8), Local: is(9),
 	}
-	if k.Type, ok = s.typeOf(h, value(2)); !ok {
+	version, named, length := parseKeyID(k.id)
+	k.Version = version
+	if k.Type, ok = s.typeOf(h, value(2), length); !ok {
 		return Key{}, false, nil
 	}
-	var named []byte
-	k.Version, named = parseKeyID(k.id)
 	k.KCV = s.kcvs(h, k.Type, named)
 	k.Weakness = k.Use.Weakness()
 	switch {
@@ -303,6 +307,9 @@ func (s *session) key(h pkcs11.ObjectHandle) (_ Key, ok bool, err error) {
 	}
 	return k, true, nil
 }
+
+// isTrue reads a CK_BBOOL.
+func isTrue(a *pkcs11.Attribute) bool { return len(a.Value) == 1 && a.Value[0] != 0 }
 
 func useOf(derive, encrypt, unwrap bool) Use {
 	switch {
@@ -318,7 +325,9 @@ func useOf(derive, encrypt, unwrap bool) Use {
 	return ForNothing
 }
 
-func (s *session) typeOf(h pkcs11.ObjectHandle, keyType []byte) (card.KeyType, bool) {
+// typeOf tells a secret key's type; length is that of an AES key of which the
+// token does not say it.
+func (s *session) typeOf(h pkcs11.ObjectHandle, keyType []byte, length int) (card.KeyType, bool) {
 	switch ulong(keyType) {
 	case pkcs11.CKK_DES2:
 		return card.TDES2, true
@@ -330,11 +339,11 @@ func (s *session) typeOf(h pkcs11.ObjectHandle, keyType []byte) (card.KeyType, b
 		if s.call("C_GetAttributeValue", err) != nil {
 			return "", false
 		}
-		for _, t := range []card.KeyType{card.AES128, card.AES192, card.AES256} {
-			if ulong(attributes[0].Value) == uint64(t.Len()) { //nolint:gosec // a key's length is small
-				return t, true
-			}
+		if n := ulong(attributes[0].Value); n != 0 && n <= uint64(card.AES256.Len()) { //nolint:gosec // a key's length is small
+			length = int(n)
 		}
+		t := typeOfLength(length, true)
+		return t, t != ""
 	}
 	return "", false
 }

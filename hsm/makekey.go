@@ -39,17 +39,8 @@ func (n NewKey) check() error {
 // Generate makes a master key inside the token from the token's own randomness.
 // A key of that label and version must not exist.
 func (t *Token) Generate(ctx context.Context, n NewKey) (Key, error) {
-	mechanism := uint(pkcs11.CKM_AES_KEY_GEN)
-	switch n.Type {
-	case card.TDES2:
-		mechanism = pkcs11.CKM_DES2_KEY_GEN
-	case card.TDES3:
-		mechanism = pkcs11.CKM_DES3_KEY_GEN
-	case card.AES128, card.AES192, card.AES256:
-	}
 	return t.makeMaster(ctx, n, func(s *session, template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
-		h, err := s.ctx.GenerateKey(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, template)
-		return h, s.call("C_GenerateKey", err)
+		return s.generate(n.Type, template)
 	})
 }
 
@@ -57,6 +48,9 @@ func (t *Token) Generate(ctx context.Context, n NewKey) (Key, error) {
 // outside, so the token will say of it that it was not always sensitive. The
 // caller wipes value.
 func (t *Token) Import(ctx context.Context, n NewKey, value []byte) (Key, error) {
+	if why := Weak(n.Type, value); why != "" && len(value) == n.Type.Len() {
+		return Key{}, unfit("%s", why)
+	}
 	value = slices.Clone(value) // the caller may wipe its own before a call that hangs comes back
 	return t.makeMaster(ctx, n, func(s *session, template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
 		defer clear(value)
@@ -102,7 +96,12 @@ func (s *session) makeMaster(n NewKey, create maker) (_ Key, err error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("take key check value: %w", err)
 	}
-	h, err := s.ctx.CopyObject(s.handle, made, finishedMasterTemplate(n.Label, keyID(n.Version, value)))
+	attributes, err := s.ctx.GetAttributeValue(s.handle, made, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, nil)})
+	if err := s.call("C_GetAttributeValue", err); err != nil {
+		return Key{}, err
+	}
+	finished := finishedMasterTemplate(n.Label, keyID(n.Version, value, n.Type), isTrue(attributes[0]))
+	h, err := s.ctx.CopyObject(s.handle, made, finished)
 	if err := s.call("C_CopyObject", err); err != nil {
 		return Key{}, fmt.Errorf("keep master key: %w", err)
 	}

@@ -31,6 +31,9 @@ type Module struct {
 	mu          sync.Mutex // guards what follows
 	initialised bool
 	last        time.Time // of the last initialisation
+	// signers counts the Signers: crypto11 finalises the library with its last
+	// user.
+	signers int
 }
 
 const wholeGate = 1 << 20
@@ -114,9 +117,68 @@ func (m *Module) reinitialise(ctx context.Context, every time.Duration, log *zap
 		if err := m.ctx.Finalize(); err != nil {
 			log.Warn("finalise the PKCS#11 module", zap.Error(failed("C_Finalize", err)))
 		}
-		m.initialised = false
 	}
+	return m.initialise()
+}
+
+// share lets crypto11 use the library as well. It insists on initialising the
+// library itself, unless it has a user of it already: so for the first user the
+// library is finalised, and all tokens have to be logged in to anew.
+func (m *Module) share(ctx context.Context, use func() error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.ours {
+		return errors.New("another part of this process initialised the PKCS#11 module")
+	}
+	if m.signers > 0 {
+		m.signers++
+		err := use()
+		if err != nil {
+			m.signers--
+		}
+		return err
+	}
+	if err := m.gate.Acquire(ctx, wholeGate); err != nil {
+		return errors.New("calls hang in the PKCS#11 module, so crypto11 cannot be let in")
+	}
+	defer m.gate.Release(wholeGate)
+	if m.initialised {
+		if err := m.ctx.Finalize(); err != nil {
+			return failed("C_Finalize", err)
+		}
+	}
+	err := use()
+	if err == nil {
+		m.signers = 1
+		m.generation.Add(1)
+		return nil
+	}
+	return errors.Join(err, m.initialise())
+}
+
+// unshare ends one use of the library by crypto11. The last finalises it, so it
+// is initialised anew for the tokens.
+func (m *Module) unshare(ctx context.Context, end func()) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.signers > 1 {
+		m.signers--
+		end()
+		return nil
+	}
+	if err := m.gate.Acquire(ctx, wholeGate); err != nil {
+		return errors.New("calls hang in the PKCS#11 module, so crypto11 cannot be let go")
+	}
+	defer m.gate.Release(wholeGate)
+	m.signers = 0
+	end()
+	return m.initialise()
+}
+
+// initialise initialises a library that was finalised. It needs the whole gate.
+func (m *Module) initialise() error {
 	m.generation.Add(1)
+	m.initialised = false
 	if err := m.ctx.Initialize(); err != nil && code(err) != pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED {
 		return failed("C_Initialize", err)
 	}

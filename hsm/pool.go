@@ -15,14 +15,16 @@ import (
 // by one goroutine at a time.
 type session struct {
 	ctx    *pkcs11.Ctx
+	module *Module
 	handle pkcs11.SessionHandle
 	calls  *atomic.Int64
 	// cardKeys are the templates of card admin keys.
 	cardKeys map[card.KeyType][]*pkcs11.Attribute
 	// nativeCounter tells that the token has CKM_SP800_108_COUNTER_KDF itself.
 	nativeCounter bool
-	// epoch is that of the login under which the session was opened.
-	epoch uint64
+	// epoch is that of the login under which the session was opened, generation
+	// that of the module.
+	epoch, generation uint64
 	// spoiled marks a session that must not go back to the pool.
 	spoiled bool
 }
@@ -41,7 +43,13 @@ func (s *session) call(name string, err error) error {
 	return err
 }
 
-func (s *session) close() { _ = s.ctx.CloseSession(s.handle) } // most often it is dead already
+// close closes the session, unless the module was initialised anew since: then
+// the same handle may be another session's.
+func (s *session) close() {
+	if s.generation == s.module.generation.Load() {
+		_ = s.ctx.CloseSession(s.handle) // most often it is dead already
+	}
+}
 
 // pool bounds how many sessions are open. Each slot holds an open session or
 // nil, which is one that may be opened. Sessions are opened when first needed

@@ -207,7 +207,7 @@ func (t *Token) login(ctx context.Context, always bool) error {
 func (t *Token) loginNow(always bool) error {
 	c := t.module.ctx
 	generation := t.module.generation.Load()
-	if !always && t.generation == generation {
+	if !always && t.generation.Load() == generation {
 		if info, err := c.GetSessionInfo(t.anchor); err == nil && userState(info.State) {
 			return nil
 		}
@@ -226,11 +226,12 @@ func (t *Token) loginNow(always bool) error {
 		_ = c.CloseSession(anchor)
 		return err
 	}
-	if t.generation == generation {
+	if t.generation.Load() == generation {
 		_ = c.CloseSession(t.anchor) // most often it is dead already
 	}
-	t.anchor, t.generation = anchor, generation
+	t.anchor = anchor
 	t.slot.Store(uint64(info.Slot))
+	t.generation.Store(generation)
 	t.epoch.Add(1) // sessions and handles from before are not to be used
 	return nil
 }
@@ -238,11 +239,12 @@ func (t *Token) loginNow(always bool) error {
 // logIn tries the PIN, once.
 func (t *Token) logIn(anchor pkcs11.SessionHandle) error {
 	err := t.module.ctx.Login(anchor, pkcs11.CKU_USER, t.pin.Load().value)
+	if err == nil {
+		return nil
+	}
 	switch code(err) {
-	case pkcs11.CKR_OK, pkcs11.CKR_USER_ALREADY_LOGGED_IN:
-		if err == nil || code(err) == pkcs11.CKR_USER_ALREADY_LOGGED_IN {
-			return nil
-		}
+	case pkcs11.CKR_USER_ALREADY_LOGGED_IN:
+		return nil
 	case pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_LOCKED,
 		pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_USER_PIN_NOT_INITIALIZED:
 		t.pinRefused.Store(true)

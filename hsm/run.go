@@ -105,6 +105,9 @@ type call[T any] struct {
 // none or where it is from before the last login.
 func onSession[T any](t *Token, slot **session, readWrite bool, work func(*session) (T, error)) (T, error) {
 	var none T
+	if t.generation.Load() != t.module.generation.Load() {
+		return none, failed("C_OpenSession", pkcs11.Error(pkcs11.CKR_USER_NOT_LOGGED_IN)) // not since the module's last initialisation
+	}
 	if s := *slot; s != nil && s.epoch != t.epoch.Load() {
 		s.close()
 		*slot = nil

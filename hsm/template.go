@@ -1,7 +1,9 @@
 package hsm
 
 import (
+	"crypto/rsa"
 	"encoding/binary"
+	"math/big"
 	"slices"
 
 	"github.com/miekg/pkcs11"
@@ -66,13 +68,86 @@ func masterKeyTemplate(t card.KeyType, use Use, token, kcvSign bool) []*pkcs11.A
 }
 
 // finishedMasterTemplate turns a session object made with kcvSign into the
-// token object that stays.
-func finishedMasterTemplate(label string, id []byte) []*pkcs11.Attribute {
-	return []*pkcs11.Attribute{
+// token object that stays. It ends the extractability of one that had to be
+// wrapped; for the others the token holds the attribute to be unchangeable.
+func finishedMasterTemplate(label string, id []byte, extractable bool) []*pkcs11.Attribute {
+	template := []*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
 		pkcs11.NewAttribute(pkcs11.CKA_SIGN, false),
 		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
 		pkcs11.NewAttribute(pkcs11.CKA_ID, id),
+	}
+	if extractable {
+		template = append(template, pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false))
+	}
+	return template
+}
+
+// measuringTemplate is for a key that lives for one wrapping, whose length tells
+// that of the wrapped key.
+func measuringTemplate() []*pkcs11.Attribute {
+	return append(keyShape(card.AES256),
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false),
+		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
+		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
+		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
+		pkcs11.NewAttribute(pkcs11.CKA_WRAP, true),
+		pkcs11.NewAttribute(pkcs11.CKA_UNWRAP, false),
+		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, false),
+		pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, false),
+	)
+}
+
+// extractable makes of a master key's template that of a session object which is
+// wrapped once: to be backed up, or to be measured. The token object that stays is a copy made with
+// finishedMasterTemplate, which is not extractable.
+func extractable(template []*pkcs11.Attribute) []*pkcs11.Attribute {
+	template = slices.DeleteFunc(template, func(a *pkcs11.Attribute) bool { return a.Type == pkcs11.CKA_EXTRACTABLE })
+	return append(template, pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, true))
+}
+
+// transportPrivateTemplate is for the private half of a transport key pair: it
+// unwraps and does nothing else.
+func transportPrivateTemplate(label string) []*pkcs11.Attribute {
+	return []*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
+		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
+		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
+		pkcs11.NewAttribute(pkcs11.CKA_UNWRAP, true),
+		pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, false),
+		pkcs11.NewAttribute(pkcs11.CKA_SIGN, false),
+		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
+	}
+}
+
+// transportPublicTemplate is for the public half, which the token keeps so that
+// it can be shown again.
+func transportPublicTemplate(label string) []*pkcs11.Attribute {
+	return []*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true),
+		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
+		pkcs11.NewAttribute(pkcs11.CKA_MODULUS_BITS, transportBits),
+		pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}),
+		pkcs11.NewAttribute(pkcs11.CKA_WRAP, true),
+		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, false),
+		pkcs11.NewAttribute(pkcs11.CKA_VERIFY, false),
+		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
+	}
+}
+
+// wrappingTemplate is for another token's transport key, as a session object that
+// wraps one backup.
+func wrappingTemplate(public *rsa.PublicKey) []*pkcs11.Attribute {
+	return []*pkcs11.Attribute{
+		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY),
+		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_RSA),
+		pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false),
+		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
+		pkcs11.NewAttribute(pkcs11.CKA_MODULUS, public.N.Bytes()),
+		pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, big.NewInt(int64(public.E)).Bytes()),
+		pkcs11.NewAttribute(pkcs11.CKA_WRAP, true),
+		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, false),
 	}
 }
 

@@ -78,7 +78,7 @@ type Token struct {
 	// the application and ends when its last session closes.
 	logins     chan struct{}
 	anchor     pkcs11.SessionHandle
-	generation uint64 // of the module, in which anchor was opened
+	generation atomic.Uint64 // of the module, in which anchor was opened
 	slot       atomic.Uint64
 	pin        atomic.Pointer[PIN]
 	pinRefused atomic.Bool
@@ -157,7 +157,7 @@ func (t *Token) Close(ctx context.Context) error {
 	}
 	defer t.module.leave()
 	err := t.pool.drain(ctx)
-	if t.generation != t.module.generation.Load() {
+	if t.generation.Load() != t.module.generation.Load() {
 		return err
 	}
 	// Closing the last session ends the login; a separate C_Logout would fail on
@@ -209,7 +209,7 @@ func (t *Token) openSession(flags uint) (*session, error) {
 	if err != nil {
 		return nil, failed("C_OpenSession", err)
 	}
-	return &session{ctx: t.module.ctx, handle: h, calls: &t.calls, cardKeys: t.cardKeys, nativeCounter: t.nativeCounter, epoch: epoch}, nil
+	return &session{ctx: t.module.ctx, module: t.module, generation: t.generation.Load(), handle: h, calls: &t.calls, cardKeys: t.cardKeys, nativeCounter: t.nativeCounter, epoch: epoch}, nil
 }
 
 // Mechanisms lists the token's mechanisms by their CKM_ numbers, sorted.
