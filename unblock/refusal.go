@@ -70,6 +70,10 @@ func (r *Refusal) failure() bool {
 	}
 }
 
+// Unavailable is the refusal of a room above that asked the store by itself and
+// got no answer; the cause is for our own log.
+func Unavailable(detail string, cause error) *Refusal { return fail(StoreUnavailable, detail, cause) }
+
 func refuse(code Code, detail string) *Refusal { return &Refusal{Code: code, Detail: detail} }
 
 func fail(code Code, detail string, cause error) *Refusal {

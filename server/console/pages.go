@@ -39,7 +39,7 @@ func (s *console) search(v visit) {
 			s.see(v, page.Search) // a cursor that somebody typed
 			return
 		case err != nil:
-			s.refuse(v, unavailable("search cards", err))
+			s.refuse(v, unblock.Unavailable("The cards could not be searched. Try again later.", err))
 			return
 		}
 		for _, c := range cards {
@@ -70,7 +70,7 @@ func (s *console) showCard(v visit, status int, page atCard) {
 		})
 		return
 	case err != nil:
-		s.refuse(v, unavailable("look the card up", err))
+		s.refuse(v, unblock.Unavailable("The card could not be looked up. Try again later.", err))
 		return
 	default:
 		page.subject = c
@@ -136,7 +136,7 @@ func (s *console) load(v visit) (atProcess, bool) {
 		digits, err = s.challengeDigits(ctx, c.Type)
 	}
 	if err != nil {
-		s.refuse(v, unavailable("look the card up", err))
+		s.refuse(v, unblock.Unavailable("The card could not be looked up. Try again later.", err))
 		return atProcess{}, false
 	}
 	page := atProcess{
@@ -281,11 +281,4 @@ func (s *console) subject(c card.Card) subject {
 		CardBadge:   badge{c.State, s.CardStates.Active(c.State)},
 		HolderBadge: badge{c.Holder.State, s.HolderStates.Active(c.Holder.State)},
 	}
-}
-
-// unavailable is the refusal where the store does not work.
-func unavailable(doing string, err error) error {
-	return fmt.Errorf("%w: %s: %w", &unblock.Refusal{
-		Code: unblock.StoreUnavailable, Detail: "The cards could not be read.",
-	}, doing, err)
 }
