@@ -5,6 +5,7 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -208,4 +209,14 @@ func (c *Config) Profile(id string) (card.Profile, error) {
 		return card.Profile{}, fmt.Errorf("profile %s: %w", id, card.ErrNotFound)
 	}
 	return p, nil
+}
+
+// Operator finds a configured operator, or gives card.ErrNotFound.
+func (c *Config) Operator(_ context.Context, id string) (policy.Operator, error) {
+	for _, o := range c.Operators {
+		if o.ID == id {
+			return o, nil
+		}
+	}
+	return policy.Operator{}, fmt.Errorf("operator %s: %w", id, card.ErrNotFound)
 }

@@ -77,17 +77,6 @@ func (e *Error) Class() Class { return classOf(e.Code) }
 // Unavailable tells whether the call may work another time.
 func (e *Error) Unavailable() bool { return e.Class() != Never }
 
-// PIN tells whether the token refused the user's PIN. It must not be tried again
-// unasked: a token locks after a few wrong ones.
-func (e *Error) PIN() bool {
-	switch e.Code {
-	case pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE,
-		pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_PIN_LOCKED:
-		return true
-	}
-	return false
-}
-
 // busyError says that no session came free in time.
 type busyError struct{ err error }
 
