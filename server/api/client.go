@@ -1,0 +1,272 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// timeout bounds every call but an import, which takes as long as it takes.
+const timeout = time.Minute
+
+// Connection says where a server is and how the client proves who it is.
+type Connection struct {
+	Server           string // such as https://latchkey.example:8443
+	Certificate, Key string // the client's own, as PEM files
+	CA               string // PEM file of the server's CA; the system's roots if empty
+}
+
+// Client calls a Latchkey server. Where the server says no, a method's error is
+// a *Problem. It is safe for concurrent use.
+type Client struct {
+	base string
+	http *http.Client
+}
+
+// NewClient makes a client without calling the server.
+func NewClient(c Connection) (*Client, error) {
+	base, err := url.Parse(c.Server)
+	if err != nil || base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.User != nil {
+		return nil, fmt.Errorf("the server must be named as https://host:port, not %q", c.Server)
+	}
+	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read client certificate and key: %w", err)
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("read CA certificate: %w", err)
+		}
+		if t.RootCAs = x509.NewCertPool(); !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("read CA certificate: %s holds none in PEM form", c.CA)
+		}
+	}
+	return &Client{
+		base: strings.TrimSuffix(c.Server, "/"),
+		http: &http.Client{
+			// HTTP/1.1: over HTTP/2 the library hides the alert by which a server refuses
+			// the client's certificate.
+			Transport: &http.Transport{
+				Proxy: http.ProxyFromEnvironment, TLSClientConfig: t, TLSHandshakeTimeout: 10 * time.Second,
+				MaxIdleConnsPerHost: 32, IdleConnTimeout: 90 * time.Second,
+			},
+			// The API redirects nobody; following would show requests to another server.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Close closes the connections that are idle.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// StartUnblock starts an unblock process: every check that needs no challenge.
+func (c *Client) StartUnblock(ctx context.Context, s StartUnblock) (Unblock, error) {
+	return call[Unblock](ctx, c, http.MethodPost, "/v1/unblocks", s)
+}
+
+// Unblock tells how a process stands.
+func (c *Client) Unblock(ctx context.Context, id string) (Unblock, error) {
+	return call[Unblock](ctx, c, http.MethodGet, "/v1/unblocks/"+url.PathEscape(id), nil)
+}
+
+// AnswerUnblock has the challenge of a started process answered.
+func (c *Client) AnswerUnblock(ctx context.Context, id, challenge string) (Response, error) {
+	return call[Response](ctx, c, http.MethodPost, "/v1/unblocks/"+url.PathEscape(id)+"/response", Challenge{challenge})
+}
+
+// CompleteUnblock reports what became of an answered process: pin-changed,
+// failed or unknown.
+func (c *Client) CompleteUnblock(ctx context.Context, id, outcome string) (Unblock, error) {
+	return call[Unblock](ctx, c, http.MethodPost, "/v1/unblocks/"+url.PathEscape(id)+"/complete", Complete{outcome})
+}
+
+// CancelUnblock cancels a process.
+func (c *Client) CancelUnblock(ctx context.Context, id string) (Unblock, error) {
+	return call[Unblock](ctx, c, http.MethodPost, "/v1/unblocks/"+url.PathEscape(id)+"/cancel", nil)
+}
+
+// Respond starts a process and has its challenge answered in one call.
+func (c *Client) Respond(ctx context.Context, serial string, r Respond) (Response, error) {
+	return call[Response](ctx, c, http.MethodPost, "/v1/cards/"+url.PathEscape(serial)+"/response", r)
+}
+
+// Card finds a card by its serial number.
+func (c *Client) Card(ctx context.Context, serial string) (Card, error) {
+	return call[Card](ctx, c, http.MethodGet, "/v1/cards/"+url.PathEscape(serial), nil)
+}
+
+// PutCard registers a card or replaces its data, and tells whether it is new.
+func (c *Client) PutCard(ctx context.Context, card Card) (_ Card, created bool, err error) {
+	return put(ctx, c, "/v1/cards/"+url.PathEscape(card.Serial), card)
+}
+
+// FindCards gives one page of the cards that text fits: how a serial number
+// begins, or a part of the holder's data. A limit of 0 leaves it to the server.
+// After is Next of the page before.
+func (c *Client) FindCards(ctx context.Context, text string, limit int, after string) (Cards, error) {
+	query := url.Values{}
+	for name, value := range map[string]string{"q": text, "after": after} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if limit != 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	return call[Cards](ctx, c, http.MethodGet, "/v1/cards?"+query.Encode(), nil)
+}
+
+// CardType finds a card type by its ID.
+func (c *Client) CardType(ctx context.Context, id string) (CardType, error) {
+	return call[CardType](ctx, c, http.MethodGet, "/v1/card-types/"+url.PathEscape(id), nil)
+}
+
+// CardTypes lists all card types.
+func (c *Client) CardTypes(ctx context.Context) (CardTypes, error) {
+	return call[CardTypes](ctx, c, http.MethodGet, "/v1/card-types", nil)
+}
+
+// PutCardType registers a card type or replaces its data, and tells whether it
+// is new.
+func (c *Client) PutCardType(ctx context.Context, t CardType) (_ CardType, created bool, err error) {
+	return put(ctx, c, "/v1/card-types/"+url.PathEscape(t.ID), t)
+}
+
+// Problem tells what a problem code means and what can be done about it.
+func (c *Client) Problem(ctx context.Context, code string) (ProblemKind, error) {
+	return call[ProblemKind](ctx, c, http.MethodGet, "/problems/"+url.PathEscape(code), nil)
+}
+
+// ImportCards registers the cards that lines holds, one JSON object a line, and
+// hands on the result of each as it comes, while lines is still being read. An
+// error of each ends the import.
+func (c *Client) ImportCards(ctx context.Context, lines io.Reader, each func(ImportLine) error) (ImportCounts, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the sending too, where the answer ended first
+	r, err := c.send(ctx, http.MethodPost, "/v1/cards:import", NDJSON, lines)
+	if err != nil {
+		return ImportCounts{}, err
+	}
+	defer func() { _ = r.Body.Close() }() // only read from
+	last := 0
+	for results := json.NewDecoder(r.Body); ; {
+		var result struct {
+			ImportLine
+			Summary *ImportCounts `json:"summary"`
+		}
+		switch err := results.Decode(&result); {
+		case err != nil:
+			return ImportCounts{}, fmt.Errorf("the import broke off after line %d; send it again, lines that are in change nothing: %w", last, err)
+		case result.Summary != nil:
+			return *result.Summary, nil
+		}
+		last = result.Line
+		if err := each(result.ImportLine); err != nil {
+			return ImportCounts{}, err
+		}
+	}
+}
+
+// call sends in as JSON, unless it is nil, and reads the answer.
+func call[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {
+	out, _, err := exchange[Out](ctx, c, method, path, in)
+	return out, err
+}
+
+func put[T any](ctx context.Context, c *Client, path string, in T) (_ T, created bool, err error) {
+	out, status, err := exchange[T](ctx, c, http.MethodPut, path, in)
+	return out, status == http.StatusCreated, err
+}
+
+func exchange[Out any](ctx context.Context, c *Client, method, path string, in any) (out Out, status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var body io.Reader
+	var mediaType string
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return out, 0, fmt.Errorf("encode request: %w", err)
+		}
+		body, mediaType = bytes.NewReader(text), JSON
+	}
+	r, err := c.send(ctx, method, path, mediaType, body)
+	if err != nil {
+		return out, 0, err
+	}
+	defer func() { _ = r.Body.Close() }() // only read from
+	if err := json.NewDecoder(r.Body).Decode(&out); err != nil {
+		return out, 0, fmt.Errorf("read the server's answer: %w", err)
+	}
+	return out, r.StatusCode, nil
+}
+
+// send makes a request and gives its answer if it is a good one; the caller
+// closes its body.
+func (c *Client) send(ctx context.Context, method, path, mediaType string, body io.Reader) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	request.Header.Set("Accept", JSON)
+	if mediaType != "" {
+		request.Header.Set("Content-Type", mediaType)
+	}
+	r, err := c.http.Do(request)
+	if err != nil {
+		// The URL may hold a search for a person, which is nothing for a log.
+		var wrapped *url.Error
+		if errors.As(err, &wrapped) {
+			err = wrapped.Err
+		}
+		return nil, &ConnectionError{c.base, err}
+	}
+	if r.StatusCode == http.StatusOK || r.StatusCode == http.StatusCreated {
+		return r, nil
+	}
+	defer func() { _ = r.Body.Close() }() // only read from
+	return nil, problem(r)
+}
+
+// problem reads the problem document that r has to be.
+func problem(r *http.Response) error {
+	const limit = 64 << 10
+	var p Problem
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == ProblemJSON {
+		if err := json.NewDecoder(io.LimitReader(r.Body, limit)).Decode(&p); err == nil && p.Code != "" {
+			return &p
+		}
+	}
+	return fmt.Errorf("the server answered %s without a problem document; is it Latchkey?", r.Status)
+}
+
+// RequestID is the ID that the server's log has the refused request under.
+func (p *Problem) RequestID() string { return strings.TrimPrefix(p.Instance, "urn:request:") }
+
+// ConnectionError says that a server could not be called.
+type ConnectionError struct {
+	Server string
+	err    error
+}
+
+func (e *ConnectionError) Error() string { return "call " + e.Server + ": " + e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *ConnectionError) Unwrap() error { return e.err }
+
+// Unavailable tells that the call may work another time.
+func (e *ConnectionError) Unavailable() bool { return true }
