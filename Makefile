@@ -1,11 +1,22 @@
 # The commands of a developer's day. CONTRIBUTING.md says when to use which.
-.PHONY: build test lint check fuzz bench deps
+.PHONY: run build test lint ci check fuzz bench deps
+
+# A whole Latchkey in ./run, which is kept for the next time. LISTEN=host:port
+# takes another address than the configuration's.
+run:
+	scripts/install-deps run
+	go build -o bin/latchkey ./cmd/latchkey
+	@bin/latchkey demo --dir run $(if $(LISTEN),--listen $(LISTEN))
 
 build:
 	go build ./...
+	go build -o bin/latchkey ./cmd/latchkey
 
 test: deps
 	scripts/test
+
+ci:
+	.ci/run
 
 lint:
 	scripts/lint

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -34,12 +35,19 @@ type asker struct {
 	out   io.Writer
 }
 
-// ask gives the line typed, without the white space around it, or io.EOF.
+// errInputEnded says that there was no line left to read.
+var errInputEnded = errors.New("the input ended")
+
+// ask gives the line typed, without the white space around it.
 func (q *asker) ask(ctx context.Context, prompt string) (string, error) {
 	_, _ = fmt.Fprint(q.out, prompt)
 	line, err := wait(ctx, func() (string, error) { return q.lines.ReadString('\n') }, func() { _, _ = fmt.Fprintln(q.out) })
-	if line != "" { // the last line may have no end
+	switch {
+	case line != "": // the last line may have no end
 		err = nil
+	case errors.Is(err, io.EOF):
+		_, _ = fmt.Fprintln(q.out)
+		err = errInputEnded
 	}
 	return strings.TrimSpace(line), err
 }

@@ -2,16 +2,22 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/http"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"latchkey/config"
 	"latchkey/hsm"
+	"latchkey/server/api"
 )
 
 // The exit codes. exitCodesTopic says what each means.
@@ -58,65 +64,132 @@ func misuse(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
-// errFailed ends a command that has already printed what failed.
-var errFailed = errors.New("failed")
+// exitWith ends a command that has printed all there is to say.
+type exitWith int
+
+func (e exitWith) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 func exitCode(err error) int {
 	var (
+		said     exitWith
 		usage    *usageError
 		faults   *config.Faults
-		pkcs11   *hsm.Error
-		outage   interface{ Unavailable() bool }
-		unfit    *hsm.UnsupportedError
 		notFound *fs.PathError
+		no       *api.Problem
+		outage   interface{ Unavailable() bool }
+		unable   *hsm.UnsupportedError
 	)
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &notFound):
-		return exitUsage
+	case errors.As(err, &said):
+		return int(said)
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &pkcs11) && pkcs11.PIN():
+	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &notFound):
+		return exitUsage
+	case errors.As(err, &no):
+		return exitOfProblem(no)
+	case errors.Is(err, hsm.ErrPIN):
 		return exitPIN
 	case errors.Is(err, hsm.ErrToken), errors.As(err, &outage) && outage.Unavailable():
 		return exitUnavailable
 	case errors.Is(err, hsm.ErrKeyUnknown), errors.Is(err, hsm.ErrKeyUnfit), errors.Is(err, hsm.ErrInput),
-		errors.As(err, &unfit):
+		errors.As(err, &unable):
 		return exitRefused
 	}
 	return exitFailed
 }
 
+// exitOfProblem tells a no that stays from one that may pass.
+func exitOfProblem(p *api.Problem) int {
+	switch {
+	case p.Status == http.StatusServiceUnavailable, p.Status == http.StatusTooManyRequests, p.Status == http.StatusRequestTimeout:
+		return exitUnavailable
+	case p.Status >= http.StatusInternalServerError:
+		return exitFailed
+	}
+	return exitRefused
+}
+
 // advice says what to do about an error, or "".
 func advice(err error) string {
-	var pkcs11 *hsm.Error
+	var call *api.ConnectionError
+	var no *refusal
 	switch {
-	case errors.As(err, &pkcs11) && pkcs11.PIN():
-		return "The PIN was tried once and is not tried again: a token locks after a few wrong PINs. See what is in the place the PIN comes from."
+	case errors.As(err, &no):
+		return no.remedy
+	case errors.Is(err, hsm.ErrPIN):
+		return "Do not try again before you know why: a token locks after a few wrong PINs. See what is in the place that the PIN comes from."
 	case errors.Is(err, hsm.ErrToken):
 		return "List the tokens that the module sees: latchkey hsm info --module MODULE. For SoftHSM2, SOFTHSM2_CONF must name its configuration."
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "Another process listens there, perhaps another latchkey. Stop it, or choose another address: listen in the configuration, or --listen of latchkey demo (make run LISTEN=127.0.0.1:9443)."
+	case errors.As(err, &call):
+		return connectionAdvice(call)
+	}
+	return ""
+}
+
+// connectionAdvice says what to do where the server cannot be called.
+func connectionAdvice(err *api.ConnectionError) string {
+	var (
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		lookup    *net.DNSError
+		record    tls.RecordHeaderError
+	)
+	switch text := err.Error(); {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "Nothing listens there. See whether the server runs, and whether --server names its address."
+	case errors.As(err, &authority):
+		return "The server's certificate is of no CA that is known here. Name the server's CA: --ca FILE."
+	case errors.As(err, &hostname):
+		return "The server's certificate is for other names. Call it by one of them: --server https://NAME:PORT."
+	case errors.As(err, &invalid):
+		return "The server's certificate is not valid: have it renewed, and see whether this machine's clock is right."
+	case errors.As(err, &lookup):
+		return "The server's name is not known to this machine. See whether --server is right."
+	case errors.As(err, &record), strings.Contains(text, "server gave HTTP response"):
+		return "Something else than a TLS server listens there. See whether --server is right."
+	case strings.Contains(text, "remote error: tls:"): // crypto/tls has no type for it
+		return "The server does not take the client certificate: it must be in its time of validity and of the CA that tls.client_ca names in the server's configuration."
+	case errors.Is(err, context.DeadlineExceeded):
+		return "The server took too long. See whether it is up: its /readyz says."
 	}
 	return ""
 }
 
 // report prints an error and what to do about it.
 func (a *app) report(err error) {
-	if errors.Is(err, errFailed) {
+	var said exitWith
+	if errors.As(err, &said) {
 		return
 	}
 	if a.json {
+		var no *api.Problem
+		errors.As(err, &no)
 		e := json.NewEncoder(a.err)
 		e.SetEscapeHTML(false)
 		_ = e.Encode(struct { // there is nowhere left to report to
-			Error  string `json:"error"`
-			Advice string `json:"advice,omitempty"`
-			Code   int    `json:"exit_code"`
-		}{err.Error(), advice(err), exitCode(err)})
+			Error   string       `json:"error"`
+			Advice  string       `json:"advice,omitempty"`
+			Code    int          `json:"exit_code"`
+			Problem *api.Problem `json:"problem,omitempty"`
+		}{err.Error(), advice(err), exitCode(err), no})
 		return
 	}
-	_, _ = fmt.Fprintln(a.err, "latchkey:", err)
-	if text := advice(err); text != "" {
-		_, _ = fmt.Fprintln(a.err, "  "+strings.ReplaceAll(text, "\n", "\n  "))
+	text := err.Error()
+	if errors.Is(err, context.Canceled) {
+		text = "interrupted"
 	}
+	if more := advice(err); more != "" {
+		text += "\nWhat to do: " + more
+	}
+	var no *refusal
+	if errors.As(err, &no) {
+		text += "\nRequest: " + no.RequestID()
+	}
+	_, _ = fmt.Fprintln(a.err, "latchkey: "+strings.ReplaceAll(text, "\n", "\n  "))
 }

@@ -52,7 +52,7 @@ where one fails; what this version or this token does not do is no failure.`,
 				return err
 			}
 			if result.Failed > 0 {
-				return errFailed
+				return exitWith(exitFailed)
 			}
 			return nil
 		}),

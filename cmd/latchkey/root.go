@@ -40,6 +40,8 @@ the holder set a new PIN.`,
 		&cobra.Group{ID: groupToken, Title: "On the HSM"},
 	)
 	root.AddCommand(
+		newServe(a), newDemo(a),
+		newUnblock(a), newProcess(a), newCard(a), newCardType(a),
 		newHSM(a), newKey(a), newRespond(a), newKAT(a),
 		newVersion(a), exitCodesTopic(),
 	)

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
+	"go.uber.org/zap"
 
 	"latchkey/config"
 	"latchkey/hsm"
@@ -74,7 +75,7 @@ func (f *tokenFlags) with(ctx context.Context, work func(*hsm.Token) error) erro
 	if err != nil {
 		return err
 	}
-	return withModule(from.Module, func(m *hsm.Module) error { return withToken(ctx, m, from, work) })
+	return withModule(from.Module, func(m *hsm.Module) error { return withToken(ctx, m, from, nil, work) })
 }
 
 // withModule loads the PKCS#11 library for as long as work takes.
@@ -87,14 +88,16 @@ func withModule(path string, work func(*hsm.Module) error) (err error) {
 	return work(m)
 }
 
-// withToken reads the PIN and opens the token for as long as work takes.
-func withToken(ctx context.Context, m *hsm.Module, from config.HSM, work func(*hsm.Token) error) (err error) {
+// withToken reads the PIN and opens the token for as long as work takes. What
+// happens to the token goes to log, which may be nil.
+func withToken(ctx context.Context, m *hsm.Module, from config.HSM, log *zap.Logger, work func(*hsm.Token) error) (err error) {
 	pin, err := from.PIN.Read()
 	if err != nil {
 		return &usageError{err}
 	}
 	t, err := m.Open(ctx, hsm.Config{
 		Token: from.Token, PIN: pin, Sessions: from.Sessions, AllowExtractable: from.AllowExtractable,
+		Log: log,
 	})
 	if err != nil {
 		return err

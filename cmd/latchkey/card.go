@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"latchkey/server/api"
+)
+
+func newCard(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "card", Short: "Register and find cards", GroupID: groupClient,
+		Args: cobra.NoArgs, RunE: a.group,
+	}
+	cmd.AddCommand(newCardPut(a), newCardGet(a), newCardList(a), newCardImport(a))
+	return cmd
+}
+
+func newCardPut(a *app) *cobra.Command {
+	var f clientFlags
+	cmd := &cobra.Command{
+		Use:   "put FILE",
+		Short: "Register a card, or replace its data, from a JSON file or - for standard input",
+		Example: `  latchkey card put card.json
+  echo '{"serial":"GIDS-000417","type":"employee","state":"active",
+    "holder":{"id":"u417","name":"Astrid Berg","state":"active"}}' | latchkey card put -`,
+		Args: needs("FILE"),
+		RunE: a.do(func(cmd *cobra.Command, args []string) error {
+			var card api.Card
+			if err := a.readJSON(args[0], &card); err != nil {
+				return err
+			}
+			if card.Serial == "" {
+				return misuse("%s: serial is missing", args[0])
+			}
+			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
+				kept, created, err := c.PutCard(cmd.Context(), card)
+				if err != nil {
+					return err
+				}
+				a.noteWritten("card "+kept.Serial, created)
+				return a.print(kept, func(w io.Writer) { writeCard(w, kept) })
+			})
+		}),
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func (a *app) noteWritten(what string, created bool) {
+	if created {
+		a.note("Registered %s.", what)
+	} else {
+		a.note("Updated %s.", what)
+	}
+}
+
+func newCardGet(a *app) *cobra.Command {
+	var f clientFlags
+	cmd := &cobra.Command{
+		Use:     "get SERIAL",
+		Short:   "Show a card and its holder",
+		Example: `  latchkey card get GIDS-000417 --json`,
+		Args:    needs("SERIAL"),
+		RunE: a.do(func(cmd *cobra.Command, args []string) error {
+			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
+				card, err := c.Card(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return a.print(card, func(w io.Writer) { writeCard(w, card) })
+			})
+		}),
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func writeCard(w io.Writer, c api.Card) {
+	field(w, "card", "%s (%s), %s", c.Serial, c.Type, c.State)
+	field(w, "holder", "%s (%s), %s", c.Holder.Name, c.Holder.ID, c.Holder.State)
+	for _, detail := range []struct{ name, value string }{
+		{"e-mail", c.Holder.Email}, {"employee", c.Holder.EmployeeNumber}, {"unit", c.Holder.Unit},
+		{"groups", strings.Join(c.Holder.Groups, ", ")}, {"CUID", c.CUID}, {"KDD", c.KDD},
+	} {
+		if detail.value != "" {
+			field(w, detail.name, "%s", detail.value)
+		}
+	}
+	if c.MasterKeyVersion != 0 {
+		field(w, "master key", "version %d", c.MasterKeyVersion)
+	}
+	field(w, "confirmed", "%s", c.SyncedAt.Local().Format(time.DateTime))
+}
+
+func newCardList(a *app) *cobra.Command {
+	var f clientFlags
+	var limit int
+	var after string
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "list [TEXT]",
+		Short: "Find cards by how their serial number begins or by their holder",
+		Example: `  latchkey card list
+  latchkey card list berg
+  latchkey card list --all --json`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: a.do(func(cmd *cobra.Command, args []string) error {
+			text := strings.Join(args, "")
+			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
+				page, err := c.FindCards(cmd.Context(), text, limit, after)
+				if err != nil {
+					return err
+				}
+				for all && page.Next != "" {
+					next, err := c.FindCards(cmd.Context(), text, limit, page.Next)
+					if err != nil {
+						return err
+					}
+					page = api.Cards{Cards: append(page.Cards, next.Cards...), Next: next.Next}
+				}
+				if page.Next != "" {
+					a.note("There are more: go on with --after %s, or take --all.", page.Next)
+				}
+				return a.print(page, func(w io.Writer) {
+					_, _ = fmt.Fprintln(w, "SERIAL\tTYPE\tSTATE\tHOLDER\tHOLDER STATE\tUNIT")
+					for _, c := range page.Cards {
+						_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Serial, c.Type, c.State, c.Holder.Name, c.Holder.State, c.Holder.Unit)
+					}
+				})
+			})
+		}),
+	}
+	cmd.Flags().IntVar(&limit, "limit", 0, "`cards` per page; 50 by default, 500 at most")
+	cmd.Flags().StringVar(&after, "after", "", "`cursor` of the page before")
+	cmd.Flags().BoolVar(&all, "all", false, "every page")
+	f.add(cmd)
+	return cmd
+}
+
+// importResult is the result of a bulk import.
+type importResult struct {
+	Summary api.ImportCounts `json:"summary"`
+	Refused []api.ImportLine `json:"refused"`
+}
+
+func newCardImport(a *app) *cobra.Command {
+	var f clientFlags
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Register many cards from a file with one JSON object a line, or - for standard input",
+		Long: `Register many cards from a file with one JSON object a line (NDJSON), each as card
+put takes it, or from standard input where FILE is -.
+
+A line that is refused spoils no other: each is named on standard error with its
+reason, and the exit code is then 3. An import that broke off can be sent again.`,
+		Example: `  latchkey card import cards.ndjson
+  jq -c '.[]' cards.json | latchkey card import - --json`,
+		Args: needs("FILE"),
+		RunE: a.do(func(cmd *cobra.Command, args []string) error {
+			lines, err := a.open(args[0])
+			if err != nil {
+				return err
+			}
+			defer func() { _ = lines.Close() }() // only read from
+			return f.with(cmd.Context(), func(c *api.Client, _ string) error { return a.importCards(cmd.Context(), c, lines) })
+		}),
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func (a *app) importCards(ctx context.Context, c *api.Client, lines io.Reader) error {
+	result := importResult{Refused: []api.ImportLine{}}
+	bar := progress{out: a.err, on: !a.json && isTerminal(a.err)}
+	counts, err := c.ImportCards(ctx, lines, func(l api.ImportLine) error {
+		bar.step(l.Line)
+		if l.Problem == nil {
+			return nil
+		}
+		result.Refused = append(result.Refused, l)
+		bar.clear()
+		a.note("line %d (%s): %s", l.Line, cmp.Or(l.Serial, "no serial"), strings.TrimPrefix(l.Problem.Error(), l.Problem.Code+": "))
+		return nil
+	})
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	result.Summary = counts
+	if err := a.print(result, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%d cards: %d created, %d updated, %d unchanged, %d refused\n",
+			counts.Lines, counts.Created, counts.Updated, counts.Unchanged, counts.Refused)
+	}); err != nil {
+		return err
+	}
+	if counts.Refused > 0 {
+		return exitWith(exitRefused)
+	}
+	return nil
+}
+
+// progress counts on one line of a terminal.
+type progress struct {
+	out   io.Writer
+	on    bool
+	shown time.Time
+}
+
+func (p *progress) step(n int) {
+	if now := time.Now(); p.on && now.Sub(p.shown) > 100*time.Millisecond {
+		p.shown = now
+		_, _ = fmt.Fprintf(p.out, "\r%d cards ", n)
+	}
+}
+
+func (p *progress) clear() {
+	if p.on {
+		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// open opens a file, or standard input for -.
+func (a *app) open(path string) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(a.in), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return f, nil
+}
+
+// readJSON reads one JSON object from a file, or standard input for -. A field
+// that is not known is refused: sent on without it, the data would be another.
+func (a *app) readJSON(path string, into any) error {
+	f, err := a.open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return misuse("%s: %s", path, strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return misuse("%s: it holds more than one JSON object", path)
+	}
+	return nil
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"latchkey/config"
+	"latchkey/hsm"
+	"latchkey/policy"
+	"latchkey/server"
+	"latchkey/server/console"
+	"latchkey/store"
+	"latchkey/unblock"
+)
+
+func newServe(a *app) *cobra.Command {
+	var path string
+	var check bool
+	cmd := &cobra.Command{
+		Use:     "serve --config FILE",
+		Short:   "Run the server",
+		GroupID: groupServer,
+		Long: `Run the server until SIGINT or SIGTERM. Requests under way are then finished, and
+the exit code is 0; a second signal ends it at once.
+
+Every fault of the configuration is listed before anything is tried. The token's PIN
+is tried once. A master key that a profile names and the token lacks does not stop
+the start, since it may be made while the server runs: a warning names it with its
+profiles, and their cards are refused until then.
+
+The log is JSON, one object a line, on standard error.`,
+		Example: `  latchkey serve --config /etc/latchkey/latchkey.yaml
+  latchkey serve --config /etc/latchkey/latchkey.yaml --check`,
+		Args: cobra.NoArgs,
+		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
+			if path == "" {
+				return misuse("say which configuration: --config FILE")
+			}
+			c, err := config.Load(path)
+			if err != nil {
+				return err
+			}
+			if check {
+				return a.print(summaryOf(path, c), func(w io.Writer) { summaryOf(path, c).write(w) })
+			}
+			log, err := newLogger(c.Log, a.err)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c, log, func(string) {})
+		}),
+	}
+	cmd.Flags().StringVar(&path, "config", os.Getenv("LATCHKEY_CONFIG"), "configuration `file` (LATCHKEY_CONFIG)")
+	cmd.Flags().BoolVar(&check, "check", false, "check the configuration and exit; the token and the database are not opened")
+	return cmd
+}
+
+// summary is what a configuration without faults comes to.
+type summary struct {
+	Config    string `json:"config"`
+	Listen    string `json:"listen"`
+	Store     string `json:"store"`
+	Module    string `json:"module"`
+	Token     string `json:"token"`
+	Policy    string `json:"policy"`
+	Clients   int    `json:"clients"`
+	Operators int    `json:"operators"`
+	Profiles  int    `json:"profiles"`
+}
+
+func summaryOf(path string, c *config.Config) summary {
+	return summary{
+		Config: path, Listen: c.Listen, Store: c.Store, Module: c.HSM.Module, Token: c.HSM.Token.String(),
+		Policy: cmp.Or(c.Policy, "built in"), Clients: len(c.Clients), Operators: len(c.Operators), Profiles: len(c.Profiles),
+	}
+}
+
+func (s summary) write(w io.Writer) {
+	field(w, s.Config, "has no faults")
+	field(w, "listen", "%s", s.Listen)
+	field(w, "store", "%s", s.Store)
+	field(w, "token", "%s, through %s", s.Token, s.Module)
+	field(w, "policy", "%s", s.Policy)
+	field(w, "known", "%d clients, %d operators, %d profiles", s.Clients, s.Operators, s.Profiles)
+}
+
+// newLogger makes a logger of JSON lines.
+func newLogger(level string, out io.Writer) (*zap.Logger, error) {
+	lowest, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, fmt.Errorf("log level: %w", err)
+	}
+	format := zap.NewProductionEncoderConfig()
+	format.TimeKey = "time"
+	format.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	format.EncodeDuration = zapcore.SecondsDurationEncoder
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(format), zapcore.Lock(zapcore.AddSync(out)), lowest)), nil
+}
+
+// serve runs the server until the context ends, which is no error, at whatever
+// point of the start it does so. started is called with the server's URL once it
+// takes calls.
+//
+// What can be found wrong without the token comes first, so that a PIN is not
+// used up for a port that is taken.
+func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(url string)) (err error) {
+	defer func() {
+		_ = log.Sync() // fails on terminals, where there is nothing to sync
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = nil
+		}
+	}()
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }() // the server closes it too
+	s, err := store.Open(ctx, c.Store)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return withModule(c.HSM.Module, func(m *hsm.Module) error {
+		return withToken(ctx, m, c.HSM, log, func(t *hsm.Token) error {
+			web, err := wire(c, s, t, log)
+			if err != nil {
+				return err
+			}
+			if err := warnOfKeys(ctx, c, t, log); err != nil {
+				return err
+			}
+			url := "https://" + l.Addr().String()
+			log.Info("serving", zap.String("url", url), zap.String("console", url+console.Path),
+				zap.String("token", t.Info().Label), zap.String("token_serial", t.Info().Serial),
+				zap.String("store", c.Store), zap.String("policy", cmp.Or(c.Policy, "built in")),
+				zap.Int("clients", len(c.Clients)), zap.Int("operators", len(c.Operators)),
+				zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
+				zap.String("version", readVersion().Version))
+			started(url)
+			err = web.Serve(ctx, l)
+			log.Info("stopped")
+			return err
+		})
+	})
+}
+
+// wire puts the rooms together.
+func wire(c *config.Config, s *store.Store, t *hsm.Token, log *zap.Logger) (*server.Server, error) {
+	decide, err := policies(c.Policy)
+	if err != nil {
+		return nil, err
+	}
+	desk, err := unblock.New(unblock.Config{
+		Cards: s, Profiles: c, Operators: c, Policy: decide, HSM: t, Ledger: s,
+		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
+		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
+		Now: time.Now, NewID: uuid.NewString,
+	})
+	if err != nil {
+		return nil, err
+	}
+	files := server.TLSFiles{Certificate: c.TLS.Certificate, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA}
+	tls, err := files.Config(log)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := console.New(console.Config{
+		Desk: desk, Cards: s, Profiles: c,
+		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
+		Caller: server.CallerOf, Report: server.Report,
+		Problem: func(code string) console.Problem {
+			status, title, remedy := server.Problem(code)
+			return console.Problem{Status: status, Title: title, Remedy: remedy}
+		},
+		Version: readVersion().Version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return server.New(server.Config{
+		Desk: desk, Directory: s, Profiles: c, Clients: clientsOf(c),
+		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
+		TLS: tls, Console: pages,
+		Ready:  map[string]func(context.Context) error{"hsm": t.Check, "store": s.Check},
+		Logger: log, Version: readVersion().Version, Now: time.Now,
+	})
+}
+
+func policies(folder string) (*policy.Engine, error) {
+	if folder == "" {
+		return policy.Default()
+	}
+	return policy.LoadDir(folder)
+}
+
+// clientsOf are the configured clients as the server knows them.
+func clientsOf(c *config.Config) []server.Client {
+	clients := make([]server.Client, len(c.Clients))
+	for i, k := range c.Clients {
+		roles := make([]server.Role, len(k.Roles))
+		for j, r := range k.Roles {
+			roles[j] = server.Role(r)
+		}
+		clients[i] = server.Client{
+			Name: k.Name, Subject: k.Subject, SAN: k.SAN, Roles: roles,
+			Operator: k.Operator, NamesOperators: k.NamesOperators,
+		}
+	}
+	return clients
+}
+
+// warnOfKeys names every master key that a profile needs and the token lacks, or
+// holds in a state in which it is not used.
+func warnOfKeys(ctx context.Context, c *config.Config, t *hsm.Token, log *zap.Logger) error {
+	type name struct {
+		label   string
+		version int
+	}
+	profiles := make(map[name][]string)
+	for _, id := range slices.Sorted(maps.Keys(c.Profiles)) {
+		p := c.Profiles[id]
+		if n := (name{p.MasterKey, p.MasterKeyVersion}); !t.HasKey(n.label, n.version) {
+			profiles[n] = append(profiles[n], id)
+		}
+	}
+	if len(profiles) == 0 {
+		return nil
+	}
+	keys, err := t.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	for n, affected := range profiles {
+		var faults []string
+		for _, k := range keys {
+			if k.Label == n.label && k.Version == n.version {
+				faults = append(faults, cmp.Or(k.Fault, "another key has the same name"))
+			}
+		}
+		why := cmp.Or(strings.Join(faults, "; "), "it is not in the token; make it with: latchkey key generate")
+		log.Warn("master key cannot be used: cards of these profiles are refused",
+			zap.String("key", n.label), zap.Int("version", n.version), zap.Strings("profiles", affected), zap.String("why", why))
+	}
+	return nil
+}

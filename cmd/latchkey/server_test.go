@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// latchkey runs the binary's own code in a process, and fails the test where it
+// fails.
+func latchkey(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "latchkey", args...)
+	var faults bytes.Buffer
+	cmd.Stderr = &faults
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("latchkey %s: %v\n%s%s", strings.Join(args, " "), err, out, &faults)
+	}
+	return string(out)
+}
+
+// instance is a `latchkey serve` with what the demonstration made for it.
+type instance struct {
+	dir, url string
+}
+
+// newInstance starts a server on a port of its own. When the test ends it is
+// asked to stop as Ctrl-C does, and has to exit with 0.
+func newInstance(t *testing.T) *instance {
+	t.Helper()
+	s := &instance{dir: t.TempDir()}
+	latchkey(t, "demo", "--dir", s.dir, "--listen", "127.0.0.1:0", "--once")
+	config := filepath.Join(s.dir, "latchkey.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("127.0.0.1:8443"), []byte("127.0.0.1:0"), 1)
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("latchkey", "serve", "--config", config)
+	cmd.Env = append(os.Environ(), s.softHSM())
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(log)
+	var rest []string
+	for s.url == "" && lines.Scan() {
+		var line struct{ Msg, URL string }
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Errorf("the log line %q is not JSON: %v", lines.Text(), err)
+		}
+		s.url = line.URL
+		rest = append(rest, lines.Text())
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for lines.Scan() {
+			rest = append(rest, lines.Text())
+		}
+	}()
+	t.Cleanup(func() {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Error(err)
+		}
+		<-done
+		if err := cmd.Wait(); err != nil || !strings.Contains(rest[len(rest)-1], `"stopped"`) {
+			t.Errorf("serve ended with %v after an interrupt; want exit code 0 and its last word\n%s", err, strings.Join(rest, "\n"))
+		}
+	})
+	if s.url == "" {
+		t.Fatal("the server did not start")
+	}
+	return s
+}
+
+func (s *instance) softHSM() string {
+	return "SOFTHSM2_CONF=" + filepath.Join(s.dir, "token", "softhsm2.conf")
+}
+
+// The scripts call one server with its sample cards, so each uses cards of its
+// own.
+func TestClients(t *testing.T) {
+	server, another := newInstance(t), newInstance(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/server",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Vars = append(e.Vars, server.softHSM())
+			e.Setenv("LATCHKEY_SERVER", server.url)
+			e.Setenv("DEMO", server.dir)
+			e.Setenv("ADDRESS", strings.TrimPrefix(server.url, "https://"))
+			e.Setenv("CLIENTS", filepath.Join(server.dir, "clients"))
+			e.Setenv("OTHER", another.dir)
+			return nil
+		},
+	})
+}
+
+func TestDemo(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/demo", RequireExplicitExec: true})
+}

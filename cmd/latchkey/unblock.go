@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"latchkey/server/api"
+)
+
+// Outcomes of a process, as the API names them.
+const (
+	pinChanged = "pin-changed"
+	failed     = "failed"
+	unknown    = "unknown"
+)
+
+// unblockFlags say what to unblock and why.
+type unblockFlags struct {
+	clientFlags
+	challenge, reason string
+}
+
+func newUnblock(a *app) *cobra.Command {
+	var f unblockFlags
+	cmd := &cobra.Command{
+		Use:     "unblock SERIAL",
+		Short:   "Unblock a card: answer its challenge",
+		GroupID: groupClient,
+		Long: `Answer the challenge of a card whose PIN is blocked.
+
+On a terminal and without --challenge, it leads through the whole of it: it shows
+the card and its holder, asks for the challenge, shows the response in groups and
+as it is read aloud, asks what became of it and reports that to the server.
+
+With --challenge it answers in one call and asks nothing. Report the outcome with
+latchkey process complete, or the response stays counted as one that may have cost
+the card a try.`,
+		Example: `  latchkey unblock GIDS-000417
+  latchkey unblock GIDS-000417 --challenge "1603 EBDF 1C8A 2E72" --reason INC-20417
+  latchkey unblock GIDS-000417 --challenge 1603EBDF1C8A2E72 --reason INC-20417 --operator anna --json`,
+		Args: needs("SERIAL"),
+		RunE: a.do(func(cmd *cobra.Command, args []string) error {
+			if f.challenge == "" && !a.interactive() {
+				return misuse("say the challenge: --challenge; without it this needs a terminal and no --json")
+			}
+			return f.with(cmd.Context(), func(c *api.Client, operator string) error {
+				if f.challenge == "" {
+					u := unblocking{a, c, asker{bufio.NewReader(a.in), a.err}}
+					return u.lead(cmd.Context(), api.StartUnblock{Card: args[0], Operator: operator, Reason: f.reason})
+				}
+				r, err := c.Respond(cmd.Context(), args[0], api.Respond{Operator: operator, Challenge: f.challenge, Reason: f.reason})
+				if err != nil {
+					return err
+				}
+				a.note("Then report what became of it: latchkey process complete %s pin-changed, failed or unknown", r.Unblock)
+				return a.print(r, func(w io.Writer) {
+					writeResponse(w, r)
+					field(w, "process", "%s", r.Unblock)
+				})
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&f.challenge, "challenge", "", "the `challenge` that the card shows, in hex")
+	cmd.Flags().StringVar(&f.reason, "reason", "", "`why`: a ticket number, for instance")
+	cmd.Flags().StringVar(&f.Operator, "operator", os.Getenv("LATCHKEY_OPERATOR"), "`operator` on whose behalf, where the client is none itself (LATCHKEY_OPERATOR)")
+	f.add(cmd)
+	return cmd
+}
+
+func writeResponse(w io.Writer, r api.Response) {
+	field(w, "response", "%s", r.Grouped)
+	field(w, "spoken", "%s", r.Spoken)
+}
+
+// unblocking leads a person at a terminal through a process.
+type unblocking struct {
+	*app
+	client *api.Client
+	asker
+}
+
+func (u *unblocking) lead(ctx context.Context, s api.StartUnblock) (err error) {
+	if s.Reason == "" {
+		if s.Reason, err = u.ask(ctx, "Reason, such as a ticket number: "); err != nil {
+			return err
+		}
+	}
+	p, err := u.client.StartUnblock(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := u.print(p, func(w io.Writer) { writeProcess(w, p) }); err != nil {
+		return err
+	}
+	u.note("\nMake sure that this is whom you are speaking to.")
+	r, err := u.answer(ctx, p)
+	if err != nil || r == nil {
+		return cmp.Or(err, u.cancel(ctx, p.ID))
+	}
+	if err := u.print(r, func(w io.Writer) { writeResponse(w, *r) }); err != nil {
+		return err
+	}
+	outcome, err := u.outcome(ctx)
+	if err != nil {
+		u.note("Report what became of it: latchkey process complete %s pin-changed, failed or unknown", p.ID)
+		return err
+	}
+	done, err := u.client.CompleteUnblock(ctx, p.ID, outcome)
+	if err != nil {
+		return err
+	}
+	u.note("Reported: %s.", done.Outcome)
+	return nil
+}
+
+// answer asks for the challenge until it is one. It gives nil where the person
+// gives up.
+func (u *unblocking) answer(ctx context.Context, p api.Unblock) (*api.Response, error) {
+	prompt := fmt.Sprintf("\nChallenge, %d hex digits (nothing to cancel): ", p.ChallengeDigits)
+	for {
+		challenge, err := u.ask(ctx, prompt)
+		switch {
+		case errors.Is(err, errInputEnded), err == nil && challenge == "":
+			return nil, nil
+		case err != nil:
+			return nil, err
+		}
+		r, err := u.client.AnswerUnblock(ctx, p.ID, challenge)
+		var no *api.Problem
+		if errors.As(err, &no) && strings.HasPrefix(no.Code, "challenge-") {
+			u.note("%s", no.Detail)
+			continue
+		}
+		return &r, err
+	}
+}
+
+func (u *unblocking) outcome(ctx context.Context) (string, error) {
+	for {
+		answer, err := u.ask(ctx, "\nDid the card take it, and is the new PIN set? [y]es, [n]o, [d]on't know: ")
+		if err != nil {
+			return "", err
+		}
+		switch strings.ToLower(answer) {
+		case "y", "yes":
+			return pinChanged, nil
+		case "n", "no":
+			return failed, nil
+		case "d", "don't know":
+			return unknown, nil
+		}
+	}
+}
+
+// cancel ends a process that was not answered, also after a signal.
+func (u *unblocking) cancel(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if _, err := u.client.CancelUnblock(ctx, id); err != nil {
+		return fmt.Errorf("cancel process %s: %w", id, err)
+	}
+	u.note("Cancelled.")
+	return nil
+}
+
+func newProcess(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "process", Short: "Look after unblock processes", GroupID: groupClient,
+		Args: cobra.NoArgs, RunE: a.group,
+	}
+	cmd.AddCommand(
+		a.process("get ID", "Show how a process stands", needs("ID"),
+			func(ctx context.Context, c *api.Client, args []string) (api.Unblock, error) {
+				return c.Unblock(ctx, args[0])
+			}),
+		a.process("complete ID OUTCOME", "Report what became of an answered process: pin-changed, failed or unknown", needs("ID", "OUTCOME"),
+			func(ctx context.Context, c *api.Client, args []string) (api.Unblock, error) {
+				return c.CompleteUnblock(ctx, args[0], args[1])
+			}),
+		a.process("cancel ID", "Cancel a process", needs("ID"),
+			func(ctx context.Context, c *api.Client, args []string) (api.Unblock, error) {
+				return c.CancelUnblock(ctx, args[0])
+			}),
+	)
+	return cmd
+}
+
+// process is a command that does one thing to a process and shows it.
+func (a *app) process(use, short string, args cobra.PositionalArgs, act func(context.Context, *api.Client, []string) (api.Unblock, error)) *cobra.Command {
+	var f clientFlags
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: args,
+		Long: short + ".\n\nOnly the client that started a process can see and end it.",
+		RunE: a.do(func(cmd *cobra.Command, args []string) error {
+			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
+				p, err := act(cmd.Context(), c, args)
+				if err != nil {
+					return err
+				}
+				return a.print(p, func(w io.Writer) { writeProcess(w, p) })
+			})
+		}),
+	}
+	f.add(cmd)
+	return cmd
+}
+
+func writeProcess(w io.Writer, p api.Unblock) {
+	field(w, "process", "%s", p.ID)
+	field(w, "state", "%s", cmp.Or(p.Outcome, p.State))
+	field(w, "operator", "%s", p.Operator)
+	writeCard(w, p.Card)
+}
