@@ -54,14 +54,20 @@ func Response(tb testing.TB, keyType card.KeyType, key, challenge []byte) []byte
 	return OpenSSL(tb, challenge, "enc", cipher, "-nopad", "-K", hex.EncodeToString(key))
 }
 
-// importMaster puts the test master key into the token.
-func importMaster(tb testing.TB, token *hsm.Token) {
+// testMaster is masterKey's bytes.
+func testMaster(tb testing.TB) []byte {
 	tb.Helper()
 	value, err := hex.DecodeString(masterKey)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := token.Import(tb.Context(), hsm.NewKey{Label: "master", Version: 1, Type: card.AES256, Use: hsm.ForDeriving}, value); err != nil {
+	return value
+}
+
+// importMaster puts the test master key into the token.
+func importMaster(tb testing.TB, token *hsm.Token) {
+	tb.Helper()
+	if _, err := token.Import(tb.Context(), hsm.NewKey{Label: "master", Version: 1, Type: card.AES256, Use: hsm.ForDeriving}, testMaster(tb)); err != nil {
 		tb.Fatal(err)
 	}
 }

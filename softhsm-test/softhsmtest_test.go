@@ -1,7 +1,6 @@
 package softhsmtest_test
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -30,7 +29,7 @@ func TestFixturesFollowEachOther(t *testing.T) {
 				t.Errorf("a new token has the keys %v, %v; want none", keys, err)
 			}
 			master := hsm.NewKey{Label: label, Version: 1, Type: card.AES256, Use: hsm.ForDeriving}
-			if _, err := token.Import(t.Context(), master, bytes.Repeat([]byte{7}, 32)); err != nil {
+			if _, err := token.Import(t.Context(), master, testMaster(t)); err != nil {
 				t.Fatal(err)
 			}
 			if out := fixture.PKCS11Tool(t, "--list-objects"); strings.Count(out, "Secret Key Object") != 1 || !strings.Contains(out, label) {

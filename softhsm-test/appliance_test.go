@@ -1,0 +1,295 @@
+package softhsmtest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"latchkey/server/api"
+	softhsmtest "latchkey/softhsm-test"
+	"latchkey/softhsm-test/throwawayca"
+)
+
+// patience bounds how long the suite waits for the server to start or to stop
+// before it calls it hung. It is not a measure of anything.
+const patience = time.Minute
+
+// appliance is the latchkey binary, serving: a process of its own, with a real
+// token, a SQLite file and a CA that nobody else knows.
+type appliance struct {
+	token  *softhsmtest.Token
+	spy    *softhsmtest.Spy
+	ca     *throwawayca.Authority
+	dir    string // holds all that the server writes
+	config string
+	url    string
+
+	process *exec.Cmd
+	exited  chan struct{} // closed when the process has ended
+}
+
+// newAppliance makes all that the server needs, with the test master key in its
+// token, and starts it.
+func newAppliance(t *testing.T) *appliance {
+	t.Helper()
+	ca, err := throwawayca.New("Latchkey test CA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &appliance{token: softhsmtest.New(t), ca: ca, dir: t.TempDir()}
+	importMaster(t, a.token.Open(t))
+	a.spy = a.token.Spy(t)
+	a.url = "https://" + freeAddress(t)
+	a.writeConfig(t)
+	a.start(t)
+	return a
+}
+
+// freeAddress is one that nobody listens on. It could be taken before the
+// server takes it, which has the server say so and the test fail.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+func (a *appliance) writeConfig(t *testing.T) {
+	t.Helper()
+	secrets := t.TempDir() // apart from what the server writes
+	server, err := a.ca.Server("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key, clientCA := filepath.Join(secrets, "server.crt"), filepath.Join(secrets, "server.key"), filepath.Join(secrets, "ca.crt")
+	if err := errors.Join(server.Write(certificate, key), a.ca.Write(clientCA)); err != nil {
+		t.Fatal(err)
+	}
+	a.config = filepath.Join(secrets, "latchkey.yaml")
+	text := fmt.Sprintf(`
+listen: %s
+tls: {certificate: %s, key: %s, client_ca: %s}
+hsm:
+  module: %s
+  token: {label: %s}
+  pin: {file: %s}
+store: {path: %s}
+log: {level: debug}
+clients:
+  - {name: identity-manager, subject: "CN=identity-manager,O=Example", roles: [backend], names_operators: true}
+  - {name: administrator, subject: "CN=administrator,O=Example", roles: [administrator]}
+  - {name: anna, subject: "CN=anna,O=Example", roles: [operator], operator: anna}
+  - {name: auditor, subject: "CN=auditor,O=Example", roles: [auditor]}
+operators:
+  - {id: anna, name: Anna Lind, roles: [operator]}
+profiles:
+  - {id: gids-tdes3, name: GIDS, response_algorithm: tdes-ecb, challenge_length: 8, card_key_type: tdes3, scheme: latchkey-v1, master_key: master, wrong_responses_survived: unlimited}
+  - {id: gids-aes256, name: GIDS with AES, response_algorithm: aes-ecb, challenge_length: 16, card_key_type: aes256, scheme: latchkey-v1, master_key: master, wrong_responses_survived: unlimited}
+  - {id: counted, name: GIDS that counts, response_algorithm: tdes-ecb, challenge_length: 8, card_key_type: tdes3, scheme: latchkey-v1, master_key: master, wrong_responses_survived: 5}
+`, strings.TrimPrefix(a.url, "https://"), certificate, key, clientCA, a.spy.Module, a.token.Label, a.token.PINFile, filepath.Join(a.dir, "latchkey.db"))
+	if err := os.WriteFile(a.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logFile holds all that the server printed, over restarts too.
+func (a *appliance) logFile() string { return filepath.Join(a.dir, "server.log") }
+
+// start starts the server and waits until it is ready.
+func (a *appliance) start(t *testing.T) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.OpenFile(a.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	a.process = exec.Command(path, "serve", "--config", a.config)
+	a.process.Stdout, a.process.Stderr = log, log
+	if err := a.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	process, exited := a.process, make(chan struct{})
+	a.exited = exited
+	go func() {
+		defer close(exited)
+		_ = process.Wait() // how it ended is in ProcessState
+	}()
+	t.Cleanup(func() {
+		_ = process.Process.Kill() // does nothing where the test stopped it
+		<-exited
+		if t.Failed() {
+			text, err := os.ReadFile(a.logFile())
+			t.Logf("the server's log (%v):\n%s", err, text)
+		}
+	})
+
+	nobody := a.client()
+	defer nobody.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url+"/readyz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response, err := nobody.Do(request); err == nil {
+			_ = response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		select {
+		case <-exited:
+			t.Fatalf("the server does not start: %v", process.ProcessState)
+		case <-ctx.Done():
+			t.Fatal("the server does not get ready")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// signal sends a signal to the server and waits until it has ended.
+func (a *appliance) signal(t *testing.T, s os.Signal) *os.ProcessState {
+	t.Helper()
+	if err := a.process.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-a.exited:
+	case <-time.After(patience):
+		t.Fatalf("the server does not end on %v", s)
+	}
+	return a.process.ProcessState
+}
+
+// stop ends the server the friendly way.
+func (a *appliance) stop(t *testing.T) {
+	t.Helper()
+	if state := a.signal(t, syscall.SIGTERM); !state.Success() {
+		t.Errorf("on SIGTERM the server ends with %v, want exit status 0", state)
+	}
+}
+
+// client is an HTTP client that trusts the CA and shows the given certificates.
+func (a *appliance) client(certificates ...tls.Certificate) *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: a.ca.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS13},
+	}}
+}
+
+// caller is one who calls the API.
+type caller struct {
+	client *http.Client
+	url    string
+	// refusals are the bodies of all problems that it was told, for the search
+	// for secrets.
+	refusals [][]byte
+}
+
+// as is a caller with a certificate of the given common name.
+func (a *appliance) as(t *testing.T, name string) *caller {
+	t.Helper()
+	pair, err := a.ca.Client(pkix.Name{CommonName: name, Organization: []string{"Example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &caller{client: a.client(pair.TLS()), url: a.url}
+	t.Cleanup(c.client.CloseIdleConnections)
+	return c
+}
+
+// send sends a request and waits as long as it is told where it calls too often.
+// A body that is a string goes as it is, any other as JSON.
+func (c *caller) send(t *testing.T, method, path string, body any) (status int, answer []byte) {
+	t.Helper()
+	text, raw := body.(string)
+	content := []byte(text)
+	if body != nil && !raw {
+		var err error
+		if content, err = json.Marshal(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for {
+		request, err := http.NewRequestWithContext(t.Context(), method, c.url+path, bytes.NewReader(content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body != nil {
+			request.Header.Set("Content-Type", api.JSON)
+		}
+		response, err := c.client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err = io.ReadAll(response.Body)
+		if err := errors.Join(err, response.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode == http.StatusTooManyRequests {
+			seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+			if err != nil {
+				t.Fatalf("%s %s: 429, and for how long it does not say: %v", method, path, err)
+			}
+			time.Sleep(time.Duration(seconds) * time.Second)
+			continue
+		}
+		if response.StatusCode >= http.StatusBadRequest {
+			c.refusals = append(c.refusals, answer)
+			if got := response.Header.Get("Content-Type"); got != api.ProblemJSON {
+				t.Errorf("%s %s: %d with a body of type %q, want %q", method, path, response.StatusCode, got, api.ProblemJSON)
+			}
+		}
+		return response.StatusCode, answer
+	}
+}
+
+// call sends a request that must go well and reads the answer into a T.
+func call[T any](t *testing.T, c *caller, method, path string, body any) T {
+	t.Helper()
+	status, answer := c.send(t, method, path, body)
+	if status < http.StatusOK || status >= http.StatusMultipleChoices {
+		t.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+	var v T
+	if err := json.Unmarshal(answer, &v); err != nil {
+		t.Fatalf("%s %s: %v in %s", method, path, err, answer)
+	}
+	return v
+}
+
+// refused sends a request that must be refused and reads the problem.
+func refused(t *testing.T, c *caller, method, path string, body any) api.Problem {
+	t.Helper()
+	status, answer := c.send(t, method, path, body)
+	var p api.Problem
+	if err := json.Unmarshal(answer, &p); err != nil || status < http.StatusBadRequest {
+		t.Fatalf("%s %s: %d %s (%v); want a refusal", method, path, status, answer, err)
+	}
+	if p.Status != status || p.Type != "/problems/"+p.Code {
+		t.Errorf("%s %s: the problem says %d and %s, the answer is %d and the code %s", method, path, p.Status, p.Type, status, p.Code)
+	}
+	return p
+}
