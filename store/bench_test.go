@@ -113,13 +113,16 @@ func bareLoop(db *sql.DB, n, perCommit int, answer func(int64) unblock.Change) e
 				args  []any
 			}{
 				{
-					`INSERT INTO processes (id, state, outcome, card, client, operator, reason, started_at, expires_at, answered_at, finished_at, revision)
-						VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+					`INSERT INTO processes (id, state, outcome, card, client, operator, reason,
+							started_at, expires_at, answered_at, finished_at, revision, answer)
+						VALUES (?, ?, ?, ?4, ?, ?, ?, ?, ?, ?, ?, ?, 1 + coalesce((SELECT given FROM unconfirmed WHERE card = ?4), 0))
+						ON CONFLICT (id) DO NOTHING`,
 					[]any{p.ID, p.State, p.Outcome, p.Card, p.Client, p.Operator, p.Reason, p.StartedAt.UnixMicro(), p.ExpiresAt.UnixMicro(), p.AnsweredAt.UnixMicro(), nil, 1},
 				},
 				{
-					`INSERT INTO unconfirmed (card, count) VALUES (?1, 1)
-						ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + 1 WHERE unconfirmed.count < ?2 OR ?2 = 0`,
+					`INSERT INTO unconfirmed (card, count, given) VALUES (?1, 1, 1)
+						ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + 1, given = unconfirmed.given + 1
+						WHERE unconfirmed.count < ?2 OR ?2 = 0`,
 					[]any{p.Card, 0},
 				},
 				{`INSERT INTO audit_entries (sequence, entry) VALUES (?, ?)`, []any{i, string(entry)}},

@@ -24,11 +24,11 @@ func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 		return fmt.Errorf("apply change to process %s: limit of %d unconfirmed responses", c.Process.ID, c.MaxUnconfirmed)
 	}
 	err := s.writer.write(ctx, func(tx *tx) error {
-		if err := tx.putProcess(c.Process, c.From); err != nil {
+		if err := tx.putProcess(c); err != nil {
 			return err
 		}
 		if c.Answer {
-			if err := tx.countAnswer(c.Process, c.MaxUnconfirmed); err != nil {
+			if err := tx.countAnswer(c.Process.Card, c.MaxUnconfirmed); err != nil {
 				return err
 			}
 		}
@@ -42,44 +42,47 @@ func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 	return failed("apply change to process "+c.Process.ID, err)
 }
 
-// putProcess writes the process if it is still as it was at revision from.
-func (tx *tx) putProcess(p unblock.Process, from int64) error {
+// putProcess writes the process if it is still as it was at the revision that the
+// change was made from. One that is answered gets the number that its response is
+// then counted by.
+func (tx *tx) putProcess(c unblock.Change) error {
+	const number = `CASE WHEN ?13 THEN 1 + coalesce((SELECT given FROM unconfirmed WHERE card = ?4), 0) ELSE `
 	query := `UPDATE processes SET (state, outcome, card, client, operator, reason,
-			started_at, expires_at, answered_at, finished_at, revision) = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+			started_at, expires_at, answered_at, finished_at, revision, answer)
+		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ` + number + `answer END)
 		WHERE id = ?1 AND revision = ?12 - 1`
-	if from == 0 {
+	if c.From == 0 {
 		query = `INSERT INTO processes (id, state, outcome, card, client, operator, reason,
-			started_at, expires_at, answered_at, finished_at, revision)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING`
+			started_at, expires_at, answered_at, finished_at, revision, answer)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ` + number + `NULL END)
+		ON CONFLICT (id) DO NOTHING`
 	}
+	p := c.Process
 	n, err := tx.exec(query, p.ID, p.State, p.Outcome, p.Card, p.Client, p.Operator, p.Reason,
-		micros(p.StartedAt), micros(p.ExpiresAt), micros(p.AnsweredAt), micros(p.FinishedAt), p.Revision)
+		micros(p.StartedAt), micros(p.ExpiresAt), micros(p.AnsweredAt), micros(p.FinishedAt), p.Revision, c.Answer)
 	if err == nil && n == 0 {
 		return unblock.ErrConflict
 	}
 	return err
 }
 
-// countAnswer counts one more response given out for the process's card, up to the
-// limit, and numbers it; a limit of 0 is none.
-func (tx *tx) countAnswer(p unblock.Process, limit int) error {
+// countAnswer counts one more response given out for the card, up to the limit;
+// a limit of 0 is none.
+func (tx *tx) countAnswer(serial string, limit int) error {
 	n, err := tx.exec(`INSERT INTO unconfirmed (card, count, given) VALUES (?1, 1, 1)
 		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + 1, given = unconfirmed.given + 1
-		WHERE unconfirmed.count < ?2 OR ?2 = 0`, p.Card, limit)
+		WHERE unconfirmed.count < ?2 OR ?2 = 0`, serial, limit)
 	if err == nil && n == 0 {
 		return unblock.ErrAttempts
-	}
-	if err == nil {
-		_, err = tx.exec(`UPDATE processes SET answer = (SELECT given FROM unconfirmed WHERE card = ?2) WHERE id = ?1`, p.ID, p.Card)
 	}
 	return err
 }
 
 // confirm leaves those responses counted that were given out for the card after
-// the process's own.
+// the process's own. A process that was never answered changes nothing.
 func (tx *tx) confirm(p unblock.Process) error {
-	_, err := tx.exec(`UPDATE unconfirmed SET count = min(count, given - (SELECT answer FROM processes WHERE id = ?1))
-		WHERE card = ?2 AND EXISTS (SELECT 1 FROM processes WHERE id = ?1 AND answer IS NOT NULL)`, p.ID, p.Card)
+	_, err := tx.exec(`UPDATE unconfirmed SET count = given - (SELECT answer FROM processes WHERE id = ?1)
+		WHERE card = ?2 AND count > given - (SELECT answer FROM processes WHERE id = ?1)`, p.ID, p.Card)
 	return err
 }
 
