@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	_ "github.com/mattn/go-sqlite3" // the database/sql driver
+	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
 )
 
@@ -102,6 +102,20 @@ func recognise(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("%w; name another file", ErrForeign)
 	}
 	return nil
+}
+
+// explain says what SQLite's errors mean for whoever opens the database.
+func explain(err error) error {
+	var e sqlite3.Error
+	if errors.As(err, &e) {
+		switch e.Code {
+		case sqlite3.ErrNotADB:
+			return fmt.Errorf("%w; name another file: %w", ErrForeign, err)
+		case sqlite3.ErrReadonly:
+			return fmt.Errorf("%w; its folder must be writable too, and its -wal and -shm: %w", fs.ErrPermission, err)
+		}
+	}
+	return err
 }
 
 // migrate brings the schema up to date, each step in a transaction of its own.

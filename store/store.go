@@ -26,7 +26,7 @@ var (
 	ErrInUse = errors.New("the database is in use by another Latchkey process")
 	// ErrNewer says that a newer version of Latchkey made the database's schema.
 	ErrNewer = errors.New("the database is newer than this version of Latchkey")
-	// ErrForeign says that the file is a database, but not one of Latchkey's.
+	// ErrForeign says that something else than Latchkey made the file.
 	ErrForeign = errors.New("this is not a Latchkey database")
 	// ErrQuery says that a search is not one that can be carried out.
 	ErrQuery = errors.New("unfit search")
@@ -49,8 +49,9 @@ var (
 )
 
 // Open opens the database at the path and brings its schema up to date. A file
-// that is not there is made, its folder is not. The error is ErrInUse, ErrNewer
-// or ErrForeign where that is what is wrong, and nothing is changed then.
+// that is not there is made, its folder is not. The error is ErrInUse, ErrNewer,
+// ErrForeign or fs.ErrPermission where that is what is wrong, and nothing is
+// changed then.
 func Open(ctx context.Context, path string) (*Store, error) {
 	s, err := open(ctx, path)
 	if err != nil {
@@ -59,7 +60,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
-func open(ctx context.Context, path string) (_ *Store, err error) {
+func open(ctx context.Context, path string) (*Store, error) {
 	path, lock, err := claim(path)
 	if err != nil {
 		return nil, err
@@ -78,8 +79,11 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 
 	// The writer's connection goes last: closing it moves the -wal into the database.
 	release := func() error { return errors.Join(readers.Close(), db.Close(), lock.Close()) }
-	if err := errors.Join(recognise(ctx, readers), migrate(ctx, db)); err != nil {
-		return nil, errors.Join(err, release())
+	if err = recognise(ctx, readers); err == nil {
+		err = migrate(ctx, db)
+	}
+	if err != nil {
+		return nil, errors.Join(explain(err), release())
 	}
 	s := &Store{lock: lock, readers: readers, writer: newWriter(db)}
 	s.close = sync.OnceValue(func() error {
