@@ -88,20 +88,22 @@ func dsn(path string, options url.Values) string {
 // recognise refuses a database that something else than Latchkey made. An empty
 // one is welcome, and so is one where the very first migration was cut off after
 // goose made its table.
-func recognise(ctx context.Context, db *sql.DB) error {
-	var id, tables int
-	if err := db.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id); err != nil {
-		return err
-	}
-	err := db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema
-		WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name <> ?1`, goose.DefaultTablename).Scan(&tables)
+//
+// It has a connection of its own, which changes no setting of the file, but may
+// write: what a crash left half done is SQLite's to undo before anybody reads.
+func recognise(ctx context.Context, path string) error {
+	db, err := sql.Open(driver, dsn(path, nil))
 	if err != nil {
 		return err
 	}
-	if id != applicationID && tables != 0 {
-		return fmt.Errorf("%w; name another file", ErrForeign)
+	var id, tables int
+	err = db.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id), count(*) FROM sqlite_schema
+		WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' AND name <> ?1`, goose.DefaultTablename).Scan(&id, &tables)
+	err = errors.Join(err, db.Close())
+	if err == nil && id != applicationID && tables != 0 {
+		err = fmt.Errorf("%w; name another file", ErrForeign)
 	}
-	return nil
+	return err
 }
 
 // explain says what SQLite's errors mean for whoever opens the database.

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -37,7 +36,6 @@ const checkTimeout = 5 * time.Second
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	lock    *os.File
 	readers *sql.DB
 	writer  *writer
 	close   func() error
@@ -65,27 +63,27 @@ func open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	readers, err := sql.Open(driver, readerDSN(path))
+	if err := recognise(ctx, path); err != nil {
+		return nil, errors.Join(explain(err), lock.Close())
+	}
+	db, err := sql.Open(driver, writerDSN(path))
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
+	db.SetMaxOpenConns(1)
+	readers, err := sql.Open(driver, readerDSN(path))
+	if err != nil {
+		return nil, errors.Join(err, db.Close(), lock.Close())
+	}
 	readers.SetMaxOpenConns(2 * runtime.GOMAXPROCS(0))
 	readers.SetMaxIdleConns(2 * runtime.GOMAXPROCS(0))
-	db, err := sql.Open(driver, writerDSN(path))
-	if err != nil {
-		return nil, errors.Join(err, readers.Close(), lock.Close())
-	}
-	db.SetMaxOpenConns(1)
 
 	// The writer's connection goes last: closing it moves the -wal into the database.
 	release := func() error { return errors.Join(readers.Close(), db.Close(), lock.Close()) }
-	if err = recognise(ctx, readers); err == nil {
-		err = migrate(ctx, db)
-	}
-	if err != nil {
+	if err := migrate(ctx, db); err != nil {
 		return nil, errors.Join(explain(err), release())
 	}
-	s := &Store{lock: lock, readers: readers, writer: newWriter(db)}
+	s := &Store{readers: readers, writer: newWriter(db)}
 	s.close = sync.OnceValue(func() error {
 		s.writer.close()
 		return release()
