@@ -39,15 +39,20 @@ type Desk struct{ Config }
 
 // New makes a Desk, or says what is missing from the configuration.
 func New(c Config) (*Desk, error) {
-	for name, missing := range map[string]bool{
+	var missing []string
+	for name, is := range map[string]bool{
 		"Cards": c.Cards == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil,
 		"Policy": c.Policy == nil, "HSM": c.HSM == nil, "Ledger": c.Ledger == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
 		"Lifetime": c.Lifetime <= 0, "Now": c.Now == nil, "NewID": c.NewID == nil,
 	} {
-		if missing {
-			return nil, fmt.Errorf("unblock desk: %s is not set", name)
+		if is {
+			missing = append(missing, name)
 		}
+	}
+	if len(missing) != 0 {
+		slices.Sort(missing)
+		return nil, fmt.Errorf("unblock desk: not set: %s", strings.Join(missing, ", "))
 	}
 	return &Desk{c}, nil
 }
@@ -157,7 +162,7 @@ func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
 	case err != nil:
 		return fail(StoreUnavailable, "The operator could not be looked up. Try again later.", err)
 	}
-	a.who = who
+	a.who, a.operator = who, who.ID
 	return nil
 }
 
@@ -169,6 +174,8 @@ func (d *Desk) cardFound(ctx context.Context, a *attempt) *Refusal {
 	case err != nil:
 		return fail(StoreUnavailable, "The card could not be looked up. Try again later.", err)
 	}
+	// What is counted, written down and derived from is the card that was found.
+	a.serial = a.card.Serial
 	return nil
 }
 
@@ -188,10 +195,12 @@ func (d *Desk) holderActive(_ context.Context, a *attempt) *Refusal {
 
 func (d *Desk) useCaseEnabled(ctx context.Context, a *attempt) *Refusal {
 	var err error
-	if a.kind, err = d.Cards.CardType(ctx, a.card.Type); err != nil && !errors.Is(err, card.ErrNotFound) {
+	a.kind, err = d.Cards.CardType(ctx, a.card.Type)
+	unknown := errors.Is(err, card.ErrNotFound)
+	if err != nil && !unknown {
 		return fail(StoreUnavailable, "The card type could not be looked up. Try again later.", err)
 	}
-	if !a.kind.UnblockRemoteIn(a.card.State) {
+	if unknown || !a.kind.UnblockRemoteIn(a.card.State) {
 		return refuse(UseCaseOff, fmt.Sprintf(
 			"Unblock card remote is switched off for cards of type %s in state %s. An administrator can switch it on.", a.card.Type, a.card.State))
 	}
@@ -202,9 +211,15 @@ func (d *Desk) useCaseEnabled(ctx context.Context, a *attempt) *Refusal {
 }
 
 func (d *Desk) cardDataFresh(_ context.Context, a *attempt) *Refusal {
-	if age := d.Now().Sub(a.card.SyncedAt); d.MaxAge > 0 && age > d.MaxAge {
+	switch age := d.Now().Sub(a.card.SyncedAt); {
+	case d.MaxAge == 0:
+	case age > d.MaxAge:
 		return refuse(CardDataStale, fmt.Sprintf(
 			"The card's data was last confirmed %s ago; the limit is %s. Have it synchronised, then try again.", age.Truncate(time.Minute), d.MaxAge))
+	case age < -d.MaxAge:
+		// A clock was wrong, then or now. Without this the data would stay fresh
+		// until that time has come.
+		return refuse(CardDataStale, "The card's data was last confirmed at a time that is yet to come. Have the clock checked and the card synchronised, then try again.")
 	}
 	var err error
 	if a.key, err = a.profile.AdminKey(a.card); err != nil {
@@ -268,7 +283,11 @@ func (d *Desk) challengeParsed(_ context.Context, a *attempt) *Refusal {
 
 func (d *Desk) responseDerived(ctx context.Context, a *attempt) *Refusal {
 	var err error
-	if a.response, err = d.HSM.Respond(ctx, a.key, a.profile.Algorithm, a.parsed); err == nil {
+	a.response, err = d.HSM.Respond(ctx, a.key, a.profile.Algorithm, a.parsed)
+	if err == nil && len(a.response) != len(a.parsed) {
+		err = fmt.Errorf("a response of %d bytes to a challenge of %d", len(a.response), len(a.parsed))
+	}
+	if err == nil {
 		return nil
 	}
 	var outage interface{ Unavailable() bool }
@@ -340,9 +359,11 @@ func (a *attempt) entry(now time.Time) audit.Entry {
 // sign writes down who called.
 func (c Caller) sign(e *audit.Entry) {
 	e.Client, e.Address, e.RequestID = c.Client, c.Address, c.RequestID
-	e.Delegation = "named by the client"
-	if c.Operator != "" {
+	switch {
+	case c.Operator != "":
 		e.Delegation = "own certificate"
+	case c.NamesOperators:
+		e.Delegation = "named by the client"
 	}
 }
 
@@ -406,7 +427,8 @@ func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error
 	entry := a.entry(now)
 	entry.Outcome = audit.Permit
 	if err := d.Ledger.Apply(ctx, Change{Process: a.process, Entry: entry}); err != nil {
-		return Opened{}, notDurable(err)
+		entry.Process = "" // there is none
+		return Opened{}, d.refused(ctx, entry, notDurable(err))
 	}
 	return Opened{a.process, a.card, a.kind, a.profile, a.passed}, nil
 }
@@ -490,7 +512,7 @@ func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audi
 	entry.Detail = string(p.Outcome)
 	err := d.Ledger.Apply(ctx, Change{Process: p, From: revision, Confirm: p.Outcome == PINChanged, Entry: entry})
 	if err != nil {
-		return Process{}, notDurable(err)
+		return Process{}, d.refused(ctx, entry, notDurable(err))
 	}
 	return p, nil
 }
@@ -512,7 +534,7 @@ func (d *Desk) find(ctx context.Context, caller Caller, id string, action audit.
 	p, err := d.Ledger.Process(ctx, id)
 	var no *Refusal
 	switch {
-	case err == nil && caller.Client != "" && p.Client == caller.Client:
+	case err == nil && caller.owns(p):
 		return p, nil
 	case err == nil || errors.Is(err, card.ErrNotFound):
 		no = refuse(ProcessUnknown, "There is no such unblock process of yours.")
@@ -525,6 +547,12 @@ func (d *Desk) find(ctx context.Context, caller Caller, id string, action audit.
 	entry := audit.Entry{Time: d.Now(), Action: action, Process: id}
 	caller.sign(&entry)
 	return Process{}, d.refused(ctx, entry, no)
+}
+
+// owns tells whether the process was started by this client, and for the same
+// operator where the client is one itself.
+func (c Caller) owns(p Process) bool {
+	return c.Client != "" && c.Client == p.Client && (c.Operator == "" || c.Operator == p.Operator)
 }
 
 // inState refuses a process that stands elsewhere than in one of the states.
