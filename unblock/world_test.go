@@ -1,0 +1,263 @@
+package unblock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/policy"
+	"latchkey/unblock"
+)
+
+// moment is when the tests begin.
+var moment = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+
+const (
+	challenge = "0123 4567 89ab cdef"
+	maxAge    = 24 * time.Hour
+	lifetime  = 15 * time.Minute
+)
+
+// answer is what the HSM of these tests answers.
+func answer() card.Response { return card.Response{0xC0, 0xFF, 0xEE, 0, 0xC0, 0xFF, 0xEE, 1} }
+
+// world is a desk with everything that it stands on, each part as small as its
+// interface: what it is to give back is set by the test. As it is made, every check
+// passes.
+type world struct {
+	desk *unblock.Desk
+	now  time.Time
+
+	card      card.Card
+	kind      card.Type
+	profile   card.Profile
+	operators map[string]policy.Operator
+
+	decision policy.Decision
+
+	// What each part fails with.
+	cardErr, kindErr, profileErr, operatorErr, policyErr error
+
+	asked []policy.Request // of the policy
+	hsm   hsm
+	ledger
+}
+
+// newWorld makes a desk before which card 4711 of type staff lies.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		now: moment,
+		card: card.Card{
+			Serial: "4711", Type: "staff", State: "blocked", MasterKeyVersion: 2, SyncedAt: moment.Add(-time.Hour),
+			Holder: card.Holder{ID: "bo", Name: "Bo Ek", State: "active"},
+		},
+		kind: card.Type{ID: "staff", Name: "Staff card", Profile: "gids", UnblockRemote: map[string]bool{"blocked": true}},
+		profile: card.Profile{
+			ID: "gids", Name: "GIDS", Algorithm: card.TDESECB, ChallengeLen: 8, CardKeyType: card.TDES3,
+			Scheme: card.LatchkeyV1, MasterKey: "cards", MasterKeyVersion: 1, Retry: card.RetryUnknown,
+		},
+		operators: map[string]policy.Operator{
+			"anna": {ID: "anna", Name: "Anna Blom", Roles: []string{"operator"}},
+			"omar": {ID: "omar", Name: "Omar Ahlgren", Roles: []string{"operator"}},
+		},
+		decision: policy.Decision{Allow: true, Policies: []string{"operators"}, Why: "Operators may.", Version: "v1"},
+		ledger:   ledger{processes: make(map[string]unblock.Process)},
+	}
+	ids := 0
+	desk, err := unblock.New(unblock.Config{
+		Cards: w, Profiles: w, Operators: w, Policy: w, HSM: &w.hsm, Ledger: &w.ledger,
+		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
+		MaxAge: maxAge, Lifetime: lifetime,
+		Now:   func() time.Time { return w.now },
+		NewID: func() string { ids++; return fmt.Sprintf("process-%d", ids) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.desk = desk
+	return w
+}
+
+func (w *world) Card(_ context.Context, serial string) (card.Card, error) {
+	if w.cardErr == nil && serial != w.card.Serial {
+		return card.Card{}, card.ErrNotFound
+	}
+	return w.card, w.cardErr
+}
+
+func (w *world) CardType(_ context.Context, id string) (card.Type, error) {
+	if w.kindErr == nil && id != w.kind.ID {
+		return card.Type{}, card.ErrNotFound
+	}
+	return w.kind, w.kindErr
+}
+
+func (w *world) Profile(id string) (card.Profile, error) {
+	if w.profileErr == nil && id != w.profile.ID {
+		return card.Profile{}, card.ErrNotFound
+	}
+	return w.profile, w.profileErr
+}
+
+func (w *world) Operator(_ context.Context, id string) (policy.Operator, error) {
+	if o, ok := w.operators[id]; ok || w.operatorErr != nil {
+		return o, w.operatorErr
+	}
+	return policy.Operator{}, card.ErrNotFound
+}
+
+func (w *world) Decide(_ context.Context, r policy.Request) (policy.Decision, error) {
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	w.asked = append(w.asked, r)
+	return w.decision, w.policyErr
+}
+
+// hsm counts its calls and keeps what it gave out, so that a test can see whether
+// that was wiped.
+type hsm struct {
+	mu     sync.Mutex
+	calls  []hsmCall
+	err    error
+	give   func() card.Response // answer unless set
+	during func()               // runs while the HSM works, where set
+}
+
+type hsmCall struct {
+	key       card.AdminKey
+	algorithm card.Algorithm
+	challenge card.Challenge
+	response  card.Response
+}
+
+func (h *hsm) Respond(_ context.Context, key card.AdminKey, algorithm card.Algorithm, challenge card.Challenge) (card.Response, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	give := h.give
+	if give == nil {
+		give = answer
+	}
+	call := hsmCall{key, algorithm, challenge, give()}
+	h.calls = append(h.calls, call)
+	if h.during != nil {
+		h.during()
+	}
+	return call.response, h.err
+}
+
+// wiped tells whether nothing is left of any response that the HSM gave out.
+func (h *hsm) wiped() bool {
+	return !slices.ContainsFunc(h.calls, func(c hsmCall) bool {
+		return slices.ContainsFunc(c.response, func(b byte) bool { return b != 0 })
+	})
+}
+
+// ledger keeps its promises in memory. It refuses to work for a context that has
+// ended, as a database does.
+type ledger struct {
+	mu          sync.Mutex
+	processes   map[string]unblock.Process
+	changes     []unblock.Change
+	entries     []audit.Entry // of lone appends
+	unconfirmed int
+
+	applyErr, appendErr, findErr, countErr error
+}
+
+func (l *ledger) Apply(ctx context.Context, c unblock.Change) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := errors.Join(l.applyErr, ctx.Err()); err != nil {
+		return err
+	}
+	if l.processes[c.Process.ID].Revision != c.From || c.Process.Revision != c.From+1 {
+		return unblock.ErrConflict
+	}
+	if c.Answer && c.MaxUnconfirmed != 0 && l.unconfirmed >= c.MaxUnconfirmed {
+		return unblock.ErrAttempts
+	}
+	if c.Answer {
+		l.unconfirmed++
+	}
+	l.processes[c.Process.ID] = c.Process
+	l.changes = append(l.changes, c)
+	return nil
+}
+
+func (l *ledger) Append(ctx context.Context, e audit.Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := errors.Join(l.appendErr, ctx.Err()); err != nil {
+		return err
+	}
+	l.entries = append(l.entries, e)
+	return nil
+}
+
+func (l *ledger) Process(_ context.Context, id string) (unblock.Process, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p, ok := l.processes[id]; ok || l.findErr != nil {
+		return p, l.findErr
+	}
+	return unblock.Process{}, card.ErrNotFound
+}
+
+func (l *ledger) Unconfirmed(context.Context, string) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unconfirmed, l.countErr
+}
+
+// call is what a test asks the desk: as it is made, everything about it is right.
+type call struct {
+	caller    unblock.Caller
+	begin     unblock.Begin
+	challenge string
+}
+
+// backend is a call of a client that names the operator.
+func backend() call {
+	return call{
+		unblock.Caller{Client: "idm", NamesOperators: true, Address: "192.0.2.1", RequestID: "r-1"},
+		unblock.Begin{Card: "4711", Operator: "anna", Reason: "PIN forgotten"},
+		challenge,
+	}
+}
+
+// start starts a process that is to work.
+func (w *world) start(t *testing.T, c call) unblock.Process {
+	t.Helper()
+	opened, err := w.desk.Start(t.Context(), c.caller, c.begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened.Process
+}
+
+// answered starts and answers a process.
+func (w *world) answered(t *testing.T, c call) unblock.Process {
+	t.Helper()
+	a, err := w.desk.Answer(t.Context(), c.caller, w.start(t, c).ID, c.challenge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Process
+}
+
+// refusal is the refusal that an error has to be.
+func refusal(t *testing.T, err error) *unblock.Refusal {
+	t.Helper()
+	var no *unblock.Refusal
+	if !errors.As(err, &no) {
+		t.Fatalf("error %v is not a refusal", err)
+	}
+	return no
+}
