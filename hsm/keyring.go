@@ -128,7 +128,12 @@ func (t *Token) reload(ctx context.Context) error {
 	if err := t.usable(); err != nil {
 		return err
 	}
-	return t.reloadAnyway(ctx)
+	err := t.reloadAnyway(ctx)
+	if err != nil && !isClass(err, Handle) && t.heal(ctx, err) {
+		err = t.reloadAnyway(ctx)
+		t.trip(err)
+	}
+	return err
 }
 
 // reloadAnyway is reload for the watch, which works when nothing else may.

@@ -46,8 +46,13 @@ func (s *session) call(name string, err error) error {
 // close closes the session, unless the module was initialised anew since: then
 // the same handle may be another session's.
 func (s *session) close() {
-	if s.generation == s.module.generation.Load() {
-		_ = s.ctx.CloseSession(s.handle) // most often it is dead already
+	for range 3 { // a session that stays open keeps its objects
+		if s.generation != s.module.generation.Load() {
+			return
+		}
+		if err := s.ctx.CloseSession(s.handle); !isClass(failed("C_CloseSession", err), Device) {
+			return // closed, or dead already
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func (t *Token) heal(ctx context.Context, err error) bool {
 			return false
 		}
 	case isClass(err, Handle):
-		if e := t.reload(ctx); e != nil {
+		if e := t.reloadAnyway(ctx); e != nil {
 			t.trip(e)
 			return false
 		}
