@@ -28,11 +28,18 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "latchkey:", err)
 		return exitFailed
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	// The first signal asks to stop; the second finds the default handling back
-	// in place and ends the process at once.
-	context.AfterFunc(ctx, stop)
+	// The first signal asks to stop, the second does not ask. The default handling
+	// would not do for it: whoever runs this in the background may ignore signals.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		stop()
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	return a.run(ctx, os.Args[1:])
 }

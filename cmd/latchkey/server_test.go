@@ -13,18 +13,18 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// latchkey runs the binary's own code in a process, and fails the test where it
-// fails.
-func latchkey(t *testing.T, args ...string) string {
+// output runs a program on standard input and fails the test where it fails. The
+// program latchkey is this binary's own code, in a process of its own.
+func output(t *testing.T, stdin []byte, program string, args ...string) []byte {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "latchkey", args...)
+	cmd := exec.CommandContext(t.Context(), program, args...)
 	var faults bytes.Buffer
-	cmd.Stderr = &faults
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(stdin), &faults
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("latchkey %s: %v\n%s%s", strings.Join(args, " "), err, out, &faults)
+		t.Fatalf("%s %s: %v\n%s%s", program, strings.Join(args, " "), err, out, &faults)
 	}
-	return string(out)
+	return out
 }
 
 // instance is a `latchkey serve` with what the demonstration made for it.
@@ -32,19 +32,20 @@ type instance struct {
 	dir, url string
 }
 
-// newInstance starts a server on a port of its own. When the test ends it is
-// asked to stop as Ctrl-C does, and has to exit with 0.
-func newInstance(t *testing.T) *instance {
+// newInstance starts a server on a port of its own, its configuration with more
+// text at the end. When the test ends it is asked to stop as Ctrl-C does, and has
+// to exit with 0.
+func newInstance(t *testing.T, more string) *instance {
 	t.Helper()
 	s := &instance{dir: t.TempDir()}
-	latchkey(t, "demo", "--dir", s.dir, "--listen", "127.0.0.1:0", "--once")
+	output(t, nil, "latchkey", "demo", "--dir", s.dir, "--listen", "127.0.0.1:0", "--once")
 	config := filepath.Join(s.dir, "latchkey.yaml")
 	text, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text = bytes.Replace(text, []byte("127.0.0.1:8443"), []byte("127.0.0.1:0"), 1)
-	if err := os.WriteFile(config, text, 0o600); err != nil {
+	if err := os.WriteFile(config, append(text, more...), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("latchkey", "serve", "--config", config)
@@ -95,7 +96,7 @@ func (s *instance) softHSM() string {
 // The scripts call one server with its sample cards, so each uses cards of its
 // own.
 func TestClients(t *testing.T) {
-	server, another := newInstance(t), newInstance(t)
+	server, another := newInstance(t, ""), newInstance(t, "")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/server",
 		RequireExplicitExec: true,

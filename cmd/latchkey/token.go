@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -88,6 +89,9 @@ func withModule(path string, work func(*hsm.Module) error) (err error) {
 	return work(m)
 }
 
+// closeTimeout bounds the wait for calls under way when a token is closed.
+const closeTimeout = 10 * time.Second
+
 // withToken reads the PIN and opens the token for as long as work takes. What
 // happens to the token goes to log, which may be nil.
 func withToken(ctx context.Context, m *hsm.Module, from config.HSM, log *zap.Logger, work func(*hsm.Token) error) (err error) {
@@ -102,7 +106,12 @@ func withToken(ctx context.Context, m *hsm.Module, from config.HSM, log *zap.Log
 	if err != nil {
 		return err
 	}
-	// ctx may have ended the work, and the sessions in use are still waited for.
-	defer func() { err = errors.Join(err, t.Close(context.WithoutCancel(ctx))) }()
+	defer func() {
+		// ctx may have ended the work. What is under way in the token is waited for all
+		// the same, but not a call that hangs.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		err = errors.Join(err, t.Close(ctx))
+	}()
 	return work(t)
 }

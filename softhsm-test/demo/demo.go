@@ -39,7 +39,7 @@ const (
 	configFile = "latchkey.yaml"
 	caFile     = "ca.pem"
 	cardFile   = "virtual-card.json"
-	tokenLabel = "latchkey-demo"
+	tokenLabel = "latchkey-demo" //nolint:gosec // the name of a PKCS#11 token, not a secret
 
 	// LogFile is where Serve is to write the server's log.
 	LogFile = "latchkey.log"
