@@ -16,13 +16,11 @@ package faultmodule
 
 import (
 	"bufio"
-	"context"
 	"embed"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -30,6 +28,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"latchkey/softhsm-test/internal/cmodule"
 )
 
 //go:generate go run generate.go module/functions.h
@@ -38,44 +38,7 @@ import (
 var sources embed.FS
 
 // compiled is the module's bytes, made once per process.
-var compiled = sync.OnceValues(compile)
-
-// compile needs gcc, and go to find the headers of PKCS#11, which are in the
-// source of miekg/pkcs11.
-func compile() (module []byte, err error) {
-	headers, err := run(".", "go", "list", "-m", "-f", "{{.Dir}}", "github.com/miekg/pkcs11")
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "faultmodule")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := os.CopyFS(dir, sources); err != nil {
-		return nil, err
-	}
-	// nodelete: a thread of the module's lives on when it is closed.
-	if _, err := run(dir, "gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror",
-		"-fPIC", "-shared", "-fvisibility=hidden", "-pthread", "-Wl,-z,nodelete,-z,defs",
-		"-isystem", strings.TrimSpace(headers), "-o", "faultmodule.so",
-		"module/control.c", "module/forward.c", "module/inner.c", "module/rules.c", "module/token.c"); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(filepath.Join(dir, "faultmodule.so")) //nolint:gosec // the file just made
-}
-
-func run(dir, name string, args ...string) (string, error) {
-	cmd := exec.CommandContext(context.Background(), name, args...) //nolint:gosec // called with constants
-	cmd.Dir = dir
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("build the fault module: %s: %w\n%s", name, err, stderr.String())
-	}
-	return string(out), nil
-}
+var compiled = sync.OnceValues(func() ([]byte, error) { return cmodule.Compile(sources, "module") })
 
 // Build compiles the module, once per process, and gives the path of a copy
 // that lives as long as the test. Without a driver beside it, it forwards to

@@ -103,17 +103,17 @@ func TestNativeCounterKDF(t *testing.T) {
 	}
 	raw(t, fixture, func(ctx *pkcs11.Ctx, s pkcs11.SessionHandle) {
 		for i, v := range vectors {
-			putMaster(t, ctx, s, byte(i+1), unhex(t, v.MasterKey))
+			putMaster(t, ctx, s, fmt.Sprint("master ", i), unhex(t, v.MasterKey))
 		}
 	})
 	fault := faultmodule.Start(t, fixture.Module)
 	fixture.Module = fault.Path
 	token := fixture.Open(t)
 	for i, v := range vectors {
-		t.Run(fmt.Sprint(v.Name(), " ", i), func(t *testing.T) { answer(t, token, i+1, v) })
+		t.Run(fmt.Sprint(v.Name(), " ", i), func(t *testing.T) { answer(t, token, fmt.Sprint("master ", i), v) })
 	}
 	fault.RefuseMechanism(counterKDF)
-	_, err := respond(t, token, 1, vectors[0])
+	_, err := respond(t, token, "master 0", vectors[0])
 	if !errors.Is(err, pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID)) {
 		t.Errorf("with the mechanism refused the error is %v, want %v", err, pkcs11.Error(pkcs11.CKR_MECHANISM_INVALID))
 	}
@@ -152,11 +152,11 @@ func unhex(t *testing.T, s string) []byte {
 	return b
 }
 
-// respond asks for the vector's response, of the master key "master".
-func respond(t *testing.T, token *hsm.Token, version int, v hsm.Vector) ([]byte, error) {
+// respond asks for the vector's response, of a master key in the token.
+func respond(t *testing.T, token *hsm.Token, master string, v hsm.Vector) ([]byte, error) {
 	t.Helper()
 	key := card.AdminKey{
-		Master: "master", Version: version, Scheme: v.Scheme, Type: v.CardKeyType, Data: []byte(v.Input), KeyNumber: 1,
+		Master: master, Version: 1, Scheme: v.Scheme, Type: v.CardKeyType, Data: []byte(v.Input), KeyNumber: 1,
 		Counter: card.Counter{Bits: v.CounterBits, After: v.Counter == "after"},
 	}
 	if v.Scheme != card.LatchkeyV1 {
@@ -167,7 +167,7 @@ func respond(t *testing.T, token *hsm.Token, version int, v hsm.Vector) ([]byte,
 
 // answer wants the vector's response, or where it has none the one that its card
 // key, of AES, makes in software.
-func answer(t *testing.T, token *hsm.Token, version int, v hsm.Vector) {
+func answer(t *testing.T, token *hsm.Token, master string, v hsm.Vector) {
 	t.Helper()
 	want := unhex(t, v.Response)
 	if v.Response == "" {
@@ -178,7 +178,7 @@ func answer(t *testing.T, token *hsm.Token, version int, v hsm.Vector) {
 		want = unhex(t, v.Challenge)
 		block.Encrypt(want, want)
 	}
-	if got, err := respond(t, token, version, v); err != nil || !bytes.Equal(got, want) {
+	if got, err := respond(t, token, master, v); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("the response is %x, %v; want %x", got, err, want)
 	}
 }
@@ -189,7 +189,7 @@ func TestMasterKeyInTheToken(t *testing.T) {
 	v := latchkeyV1(t)
 	fixture := secondvendor.New(t)
 	raw(t, fixture, func(ctx *pkcs11.Ctx, s pkcs11.SessionHandle) {
-		putMaster(t, ctx, s, 1, unhex(t, v.MasterKey))
+		putMaster(t, ctx, s, "master", unhex(t, v.MasterKey))
 	})
 	fault := faultmodule.Start(t, fixture.Module)
 	fixture.Module = fault.Path
@@ -199,7 +199,7 @@ func TestMasterKeyInTheToken(t *testing.T) {
 		for range 8 {
 			callers.Go(func() {
 				for range 50 {
-					answer(t, token, 1, v)
+					answer(t, token, "master", v)
 				}
 			})
 		}
@@ -218,15 +218,16 @@ func TestMasterKeyInTheToken(t *testing.T) {
 
 // putMaster puts an AES master key into the token, past the HSM room: that one
 // makes keys with CKA_ALLOWED_MECHANISMS, which softokn cannot store.
-func putMaster(t *testing.T, ctx *pkcs11.Ctx, s pkcs11.SessionHandle, version byte, value []byte) {
+func putMaster(t *testing.T, ctx *pkcs11.Ctx, s pkcs11.SessionHandle, label string, value []byte) {
 	t.Helper()
-	if _, err := ctx.CreateObject(s, masterTemplate(version, pkcs11.NewAttribute(pkcs11.CKA_VALUE, value))); err != nil {
+	if _, err := ctx.CreateObject(s, masterTemplate(label, pkcs11.NewAttribute(pkcs11.CKA_VALUE, value))); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// masterTemplate is for a master key that may derive.
-func masterTemplate(version byte, more ...*pkcs11.Attribute) []*pkcs11.Attribute {
+// masterTemplate is for a master key that may derive. Without a CKA_ID of
+// Latchkey's form it counts as version 1.
+func masterTemplate(label string, more ...*pkcs11.Attribute) []*pkcs11.Attribute {
 	return append([]*pkcs11.Attribute{
 		pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_SECRET_KEY),
 		pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_AES),
@@ -234,8 +235,7 @@ func masterTemplate(version byte, more ...*pkcs11.Attribute) []*pkcs11.Attribute
 		pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_SENSITIVE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, false),
-		pkcs11.NewAttribute(pkcs11.CKA_LABEL, "master"),
-		pkcs11.NewAttribute(pkcs11.CKA_ID, []byte{0, 0, 0, version}),
+		pkcs11.NewAttribute(pkcs11.CKA_LABEL, label),
 		pkcs11.NewAttribute(pkcs11.CKA_DERIVE, true),
 		pkcs11.NewAttribute(pkcs11.CKA_ENCRYPT, false),
 		pkcs11.NewAttribute(pkcs11.CKA_DECRYPT, false),
@@ -308,12 +308,12 @@ func TestFIPSMode(t *testing.T) {
 			t.Fatal(err)
 		}
 		oaep := pkcs11.NewOAEPParams(pkcs11.CKM_SHA256, pkcs11.CKG_MGF1_SHA256, pkcs11.CKZ_DATA_SPECIFIED, nil)
-		if _, err := ctx.UnwrapKey(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS_OAEP, oaep)}, private, wrapped, masterTemplate(1)); err != nil {
+		if _, err := ctx.UnwrapKey(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS_OAEP, oaep)}, private, wrapped, masterTemplate("master")); err != nil {
 			t.Fatal(err)
 		}
 	})
 	token := fixture.Open(t)
-	answer(t, token, 1, v)
+	answer(t, token, "master", v)
 	if verdict, reason := token.KnownAnswer(t.Context(), v); verdict == hsm.Pass || !strings.Contains(reason, "C_CreateObject") {
 		t.Errorf("a master key in clear: %s (%s), want it refused by C_CreateObject", verdict, reason)
 	}

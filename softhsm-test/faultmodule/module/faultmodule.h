@@ -11,14 +11,8 @@
  */
 #include <pthread.h>
 #include <stdbool.h>
-#include <stddef.h>
 
-#define CK_PTR *
-#define CK_DECLARE_FUNCTION(type, name) type name
-#define CK_DECLARE_FUNCTION_POINTER(type, name) type(*name)
-#define CK_CALLBACK_FUNCTION(type, name) type(*name)
-#define NULL_PTR NULL
-#include <pkcs11.h>
+#include "cryptoki.h"
 
 /* One number for each function that is forwarded, F_C_Initialize and on. */
 enum function {
