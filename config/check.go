@@ -20,11 +20,13 @@ import (
 
 // Defaults of what the file may leave out.
 const (
-	DefaultListen   = "127.0.0.1:8443"
-	DefaultStore    = "latchkey.db"
-	DefaultLifetime = 15 * time.Minute
-	DefaultMaxAge   = 7 * 24 * time.Hour
-	maxSessions     = 1024
+	DefaultListen    = "127.0.0.1:8443"
+	DefaultStore     = "latchkey.db"
+	DefaultLifetime  = 15 * time.Minute
+	DefaultMaxAge    = 7 * 24 * time.Hour
+	DefaultPerSecond = 50
+	DefaultBurst     = 100
+	maxSessions      = 1024
 )
 
 // report takes one fault: its place in the file, and what to do.
@@ -41,14 +43,11 @@ func check(f file, folder string, fault report) *Config {
 	c := &Config{
 		Listen: or(f.Listen, DefaultListen),
 		TLS:    TLS{at(f.TLS.Certificate), at(f.TLS.Key), at(f.TLS.ClientCA)},
-		HSM: HSM{
-			Module: at(f.HSM.Module), Token: hsm.Selector{Label: f.HSM.Token.Label, Serial: f.HSM.Token.Serial},
-			PIN:      hsm.PINSource{File: at(f.HSM.PIN.File), Env: f.HSM.PIN.Env, FD: f.HSM.PIN.FD.or(0)},
-			Sessions: f.HSM.Sessions.or(hsm.DefaultSessions), AllowExtractable: f.HSM.AllowExtractable,
-		},
-		Store: at(or(f.Store.Path, DefaultStore)), Policy: at(f.Policy.Directory),
+		HSM:    hsmOf(f, at),
+		Store:  at(or(f.Store.Path, DefaultStore)), Policy: at(f.Policy.Directory),
 		Cards:   Cards{DefaultMaxAge, card.DefaultCardStates(), card.DefaultHolderStates()},
 		Unblock: Unblock{DefaultLifetime},
+		Limits:  Limits{f.Limits.PerSecond.or(DefaultPerSecond), f.Limits.Burst.or(DefaultBurst)},
 		Log:     or(f.Log.Level, "info"),
 	}
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
@@ -58,6 +57,9 @@ func check(f file, folder string, fault report) *Config {
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log) {
 		fault("log.level", "%q is not debug, info, warn or error", c.Log)
+	}
+	if c.Limits.PerSecond < 1 || c.Limits.Burst < 1 {
+		fault("limits", "requests_per_second and burst must be 1 or more")
 	}
 	checkTLS(c.TLS, fault)
 	checkHSM(c.HSM, fault)
@@ -100,21 +102,64 @@ func ReadCertificates(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func checkHSM(h HSM, fault report) {
-	readable("hsm.module", h.Module, fault)
-	if h.Token == (hsm.Selector{}) {
-		fault("hsm.token", "name the token by label, by serial, or by both")
+// hsmOf is the token with its fallbacks, which share its settings.
+func hsmOf(f file, at func(string) string) HSM {
+	one := func(t token) HSM {
+		return HSM{
+			Module: at(t.Module), Token: hsm.Selector{Label: t.Token.Label, Serial: t.Token.Serial},
+			PIN:      hsm.PINSource{File: at(t.PIN.File), Env: t.PIN.Env, FD: t.PIN.FD.or(0)},
+			Sessions: f.HSM.Sessions.or(hsm.DefaultSessions), AllowExtractable: f.HSM.AllowExtractable,
+			CallTimeout:  f.HSM.CallTimeout.or(hsm.DefaultCallTimeout),
+			KeepAlive:    f.HSM.KeepAlive.or(hsm.DefaultKeepAlive),
+			RecoverEvery: f.HSM.RecoverEvery.or(hsm.DefaultRecoverEvery),
+		}
 	}
-	if err := h.PIN.Faults(); err != nil {
-		fault("hsm.pin", "%v", err)
-	} else if h.PIN.File != "" && readable("hsm.pin.file", h.PIN.File, fault) {
-		private("hsm.pin.file", h.PIN.File, fault)
-	} else if _, set := os.LookupEnv(h.PIN.Env); h.PIN.Env != "" && !set {
-		// Its name stays out of the words: people write the PIN itself there.
-		fault("hsm.pin.env", "there is no environment variable of this name")
+	h := one(f.HSM.token)
+	for _, t := range f.HSM.Fallbacks {
+		h.Fallbacks = append(h.Fallbacks, one(t))
+	}
+	return h
+}
+
+func checkHSM(h HSM, fault report) {
+	checkToken("hsm", h, fault)
+	for i, other := range h.Fallbacks {
+		place := fmt.Sprintf("hsm.fallbacks[%d]", i)
+		checkToken(place, other, fault)
+		if other.Module == h.Module && other.Token == h.Token {
+			fault(place, "is the token that it is to stand in for")
+		}
+	}
+	for _, t := range []struct {
+		place       string
+		d, min, max time.Duration
+	}{
+		{"hsm.call_timeout", h.CallTimeout, 100 * time.Millisecond, time.Minute},
+		{"hsm.keep_alive", h.KeepAlive, time.Second, time.Hour},
+		{"hsm.recover_every", h.RecoverEvery, time.Second, time.Hour},
+	} {
+		if t.d < t.min || t.d > t.max {
+			fault(t.place, "must be from %s to %s", t.min, t.max)
+		}
 	}
 	if h.Sessions < 1 || h.Sessions > maxSessions {
 		fault("hsm.sessions", "must be from 1 to %d", maxSessions)
+	}
+}
+
+// checkToken checks where a token is and where its PIN comes from.
+func checkToken(place string, h HSM, fault report) {
+	readable(place+".module", h.Module, fault)
+	if h.Token == (hsm.Selector{}) {
+		fault(place+".token", "name the token by label, by serial, or by both")
+	}
+	if err := h.PIN.Faults(); err != nil {
+		fault(place+".pin", "%v", err)
+	} else if h.PIN.File != "" && readable(place+".pin.file", h.PIN.File, fault) {
+		private(place+".pin.file", h.PIN.File, fault)
+	} else if _, set := os.LookupEnv(h.PIN.Env); h.PIN.Env != "" && !set {
+		// Its name stays out of the words: people write the PIN itself there.
+		fault(place+".pin.env", "there is no environment variable of this name")
 	}
 }
 

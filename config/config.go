@@ -32,6 +32,7 @@ type Config struct {
 	Policy  string // folder of *.cedar files, empty for the built-in policies
 	Cards   Cards
 	Unblock Unblock
+	Limits  Limits
 	Log     string // level
 
 	Clients   []Client
@@ -49,7 +50,15 @@ type HSM struct {
 	PIN              hsm.PINSource
 	Sessions         int
 	AllowExtractable []string
+	// CallTimeout, KeepAlive and RecoverEvery are those of hsm.Config.
+	CallTimeout, KeepAlive, RecoverEvery time.Duration
+	// Fallbacks are more tokens with the same master keys, in the order in which
+	// they are tried when this one cannot answer. They have no fallbacks.
+	Fallbacks []HSM
 }
+
+// Limits says how often one client may call.
+type Limits struct{ PerSecond, Burst int }
 
 // Cards says which states count as active and how old card data may be.
 type Cards struct {

@@ -99,6 +99,7 @@ func TestDefaults(t *testing.T) {
 		HSM: config.HSM{
 			Module: at("module.so"), Token: hsm.Selector{Label: "latchkey"},
 			PIN: hsm.PINSource{File: at("pin")}, Sessions: hsm.DefaultSessions,
+			CallTimeout: hsm.DefaultCallTimeout, KeepAlive: hsm.DefaultKeepAlive, RecoverEvery: hsm.DefaultRecoverEvery,
 		},
 		Store: at("latchkey.db"),
 		Cards: config.Cards{
@@ -106,6 +107,7 @@ func TestDefaults(t *testing.T) {
 			States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		},
 		Unblock: config.Unblock{Lifetime: 15 * time.Minute},
+		Limits:  config.Limits{PerSecond: 50, Burst: 100},
 		Log:     "info",
 		Clients: []config.Client{{
 			Name: "idm", Subject: "CN=idm,O=Example", Roles: []config.Role{config.Backend}, NamesOperators: true,
@@ -256,6 +258,10 @@ func TestFaults(t *testing.T) {
 		"PIN file not there":     {pin, "pin: {file: none}", []string{"hsm.pin.file: stat DIR/none: no such file or directory"}},
 		"token by serial":        {token, "token: {serial: 01ab}", nil},
 		"no sessions":            {token, token + ", sessions: 0", []string{"hsm.sessions: must be from 1 to 1024"}},
+		"no time for a call":     {token, token + ", call_timeout: 1ms", []string{"hsm.call_timeout: must be from 100ms to 1m0s"}},
+		"touched all the time":   {token, token + ", keep_alive: 0s", []string{"hsm.keep_alive: must be from 1s to 1h0m0s"}},
+		"its own fallback":       {token, token + ", fallbacks: [{module: module.so, token: {label: latchkey}, pin: {file: pin}}]", []string{"hsm.fallbacks[0]: is the token that it is to stand in for"}},
+		"fallback without much":  {token, token + ", fallbacks: [{module: module.so}]", []string{"hsm.fallbacks[0].token: name the token by label, by serial, or by both", "hsm.fallbacks[0].pin: say where the PIN is: a file, an environment variable or a file descriptor"}},
 		"too many sessions":      {token, token + ", sessions: 1025", []string{"hsm.sessions: must be from 1 to 1024"}},
 
 		"store is a folder":     {"clients:", "store: {path: .}\nclients:", []string{"store.path: DIR is not a file"}},
@@ -268,6 +274,7 @@ func TestFaults(t *testing.T) {
 		"state without a name":  {"clients:", "cards: {states: {'': true}}\nclients:", []string{`cards.states: "" is required`}},
 		"lifetime without unit": {"clients:", "unblock: {lifetime: 15}\nclients:", []string{"line 4: must be a duration such as 15m"}},
 		"lifetime below 1s":     {"clients:", "unblock: {lifetime: 1ms}\nclients:", []string{"unblock.lifetime: must be from 1s to 24h"}},
+		"no calls":              {"clients:", "limits: {requests_per_second: 0}\nclients:", []string{"limits: requests_per_second and burst must be 1 or more"}},
 		"level that hides":      {"clients:", "log: {level: fatal}\nclients:", []string{`log.level: "fatal" is not debug, info, warn or error`}},
 		"no client":             {"clients: [{", "clients: []\nunread: [{", []string{`line 5: unknown key "unread"`, "clients: name at least one, or nobody can call"}},
 		"client without name":   {"name: idm, ", "", []string{"clients[0].name: is required"}},
@@ -433,6 +440,7 @@ func TestLoadHSM(t *testing.T) {
 				want := config.HSM{
 					Module: filepath.Join(dir, "module.so"), Token: hsm.Selector{Serial: "1a"},
 					PIN: hsm.PINSource{File: filepath.Join(dir, "pin")}, Sessions: 2,
+					CallTimeout: hsm.DefaultCallTimeout, KeepAlive: hsm.DefaultKeepAlive, RecoverEvery: hsm.DefaultRecoverEvery,
 				}
 				if diff := cmp.Diff(want, got); err != nil || diff != "" {
 					t.Errorf("error %v; hsm (-want +got):\n%s", err, diff)

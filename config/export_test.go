@@ -22,6 +22,8 @@ func keys(prefix string, t reflect.Type) []string {
 			return []string{strings.TrimSuffix(prefix, ".")} // one of our own scalars
 		}
 		switch inner := t.Field(i).Type; {
+		case name == ",inline":
+			list = append(list, keys(prefix, inner)...)
 		case inner.Kind() == reflect.Struct:
 			list = append(list, keys(prefix+name+".", inner)...)
 		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct:

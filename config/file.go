@@ -19,18 +19,13 @@ type file struct {
 		ClientCA    string `yaml:"client_ca"`
 	} `yaml:"tls"`
 	HSM struct {
-		Module string `yaml:"module"`
-		Token  struct {
-			Label  string `yaml:"label"`
-			Serial string `yaml:"serial"`
-		} `yaml:"token"`
-		PIN struct {
-			File string `yaml:"file"`
-			Env  string `yaml:"env"`
-			FD   whole  `yaml:"fd"`
-		} `yaml:"pin"`
+		token            `yaml:",inline"`
 		Sessions         whole    `yaml:"sessions"`
+		CallTimeout      duration `yaml:"call_timeout"`
+		KeepAlive        duration `yaml:"keep_alive"`
+		RecoverEvery     duration `yaml:"recover_every"`
 		AllowExtractable []string `yaml:"allow_extractable"`
+		Fallbacks        []token  `yaml:"fallbacks"`
 	} `yaml:"hsm"`
 	Store struct {
 		Path string `yaml:"path"`
@@ -46,12 +41,30 @@ type file struct {
 	Unblock struct {
 		Lifetime duration `yaml:"lifetime"`
 	} `yaml:"unblock"`
+	Limits struct {
+		PerSecond whole `yaml:"requests_per_second"`
+		Burst     whole `yaml:"burst"`
+	} `yaml:"limits"`
 	Log struct {
 		Level string `yaml:"level"`
 	} `yaml:"log"`
 	Clients   []client   `yaml:"clients"`
 	Operators []operator `yaml:"operators"`
 	Profiles  []profile  `yaml:"profiles"`
+}
+
+// token is where a token is and how its user logs in.
+type token struct {
+	Module string `yaml:"module"`
+	Token  struct {
+		Label  string `yaml:"label"`
+		Serial string `yaml:"serial"`
+	} `yaml:"token"`
+	PIN struct {
+		File string `yaml:"file"`
+		Env  string `yaml:"env"`
+		FD   whole  `yaml:"fd"`
+	} `yaml:"pin"`
 }
 
 type client struct {
@@ -131,6 +144,13 @@ func (d *duration) UnmarshalYAML(node *yaml.Node) error {
 	}
 	*d = duration{given: true, d: v}
 	return nil
+}
+
+func (d duration) or(otherwise time.Duration) time.Duration {
+	if d.given {
+		return d.d
+	}
+	return otherwise
 }
 
 // survived is a number of wrong responses, "unlimited" or "unknown".

@@ -4,29 +4,130 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
 
 	"latchkey/card"
 )
 
 // Group is several tokens that hold the same master keys, such as the members of
 // an HSM cluster. An answer comes from the first that can give one.
-type Group struct{ tokens []*Token }
+type Group struct {
+	mu      sync.RWMutex
+	tokens  []*Token
+	modules map[string]*Module // that the group loaded, by path
 
-// NewGroup makes a group of one or more tokens, in the order in which they are
-// tried.
-func NewGroup(first *Token, more ...*Token) *Group {
-	return &Group{append([]*Token{first}, more...)}
+	stop chan struct{}
+	late sync.WaitGroup // members that are yet to be opened
 }
 
-// Tokens lists the members.
-func (g *Group) Tokens() []*Token { return g.tokens }
+// NewGroup makes a group of tokens that are open, in the order in which they are
+// tried.
+func NewGroup(tokens ...*Token) *Group {
+	return &Group{tokens: tokens, modules: map[string]*Module{}, stop: make(chan struct{})}
+}
+
+// Member says where one token of a group is.
+type Member struct {
+	Path   string // of the PKCS#11 library
+	Config Config
+}
+
+// OpenGroup opens every member that it can and goes on without the others: one
+// has to be there. A member that was not is looked for again at intervals of its
+// RecoverEvery, but not one that refused its PIN.
+func OpenGroup(ctx context.Context, members []Member) (*Group, error) {
+	g := NewGroup()
+	var errs []error
+	for _, m := range members {
+		t, err := g.open(ctx, m)
+		if err == nil {
+			g.Add(t)
+			continue
+		}
+		errs = append(errs, err)
+		if ctx.Err() == nil && !errors.Is(err, ErrPIN) {
+			g.late.Go(func() { g.await(context.WithoutCancel(ctx), m) })
+		}
+	}
+	if len(g.Tokens()) == 0 {
+		errs = append(errs, g.Close(ctx))
+		return nil, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		members[0].Config.withDefaults().Log.Error("going on without an HSM token", zap.Error(err))
+	}
+	return g, nil
+}
+
+// open opens a member, through the module that is loaded where there is one.
+func (g *Group) open(ctx context.Context, member Member) (*Token, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.modules[member.Path]
+	if m == nil {
+		var err error
+		if m, err = Load(member.Path); err != nil {
+			return nil, err
+		}
+	}
+	t, err := m.Open(ctx, member.Config)
+	if err != nil {
+		if g.modules[member.Path] == nil {
+			// A token that comes later is only seen by a library initialised after it.
+			err = errors.Join(err, m.Close())
+		}
+		return nil, err
+	}
+	g.modules[member.Path] = m
+	return t, nil
+}
+
+// await opens a member that was not there, once it is.
+func (g *Group) await(ctx context.Context, member Member) {
+	config := member.Config.withDefaults()
+	for {
+		select {
+		case <-g.stop:
+			return
+		case <-time.After(config.RecoverEvery):
+		}
+		t, err := g.open(ctx, member)
+		switch {
+		case err == nil:
+			g.Add(t)
+			config.Log.Info("an HSM token joined its group", zap.String("token", t.info.Label))
+			return
+		case errors.Is(err, ErrPIN):
+			config.Log.Error("an HSM token stays out of its group", zap.Error(err))
+			return
+		}
+	}
+}
+
+// Add takes in another token, which is tried last.
+func (g *Group) Add(t *Token) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tokens = append(slices.Clone(g.tokens), t)
+}
+
+// Tokens lists the members in the order in which they are tried.
+func (g *Group) Tokens() []*Token {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.tokens
+}
 
 // Respond is [Token.Respond] by the first token that can be had. The next is only
 // asked where one is unavailable or lacks the key: what a token refuses for a
 // reason, it refuses for all.
 func (g *Group) Respond(ctx context.Context, key card.AdminKey, alg card.Algorithm, challenge card.Challenge) (card.Response, error) {
 	var errs []error
-	for _, t := range g.tokens {
+	for _, t := range g.Tokens() {
 		response, err := t.Respond(ctx, key, alg, challenge)
 		if err == nil {
 			return response, nil
@@ -52,7 +153,7 @@ func another(err error) bool {
 // Check tells whether one token at least is there with its user logged in.
 func (g *Group) Check(ctx context.Context) error {
 	var errs []error
-	for _, t := range g.tokens {
+	for _, t := range g.Tokens() {
 		err := t.Check(ctx)
 		if err == nil {
 			return nil
@@ -64,7 +165,7 @@ func (g *Group) Check(ctx context.Context) error {
 
 // HasKey tells whether one token at least holds a fit master key of that name.
 func (g *Group) HasKey(label string, version int) bool {
-	for _, t := range g.tokens {
+	for _, t := range g.Tokens() {
 		if t.HasKey(label, version) {
 			return true
 		}
@@ -74,17 +175,22 @@ func (g *Group) HasKey(label string, version int) bool {
 
 // Calls counts the PKCS#11 calls of all tokens.
 func (g *Group) Calls() (n int64) {
-	for _, t := range g.tokens {
+	for _, t := range g.Tokens() {
 		n += t.Calls()
 	}
 	return n
 }
 
-// Close closes every token.
+// Close closes every token, and the modules that OpenGroup loaded.
 func (g *Group) Close(ctx context.Context) error {
+	close(g.stop)
+	g.late.Wait()
 	var errs []error
-	for _, t := range g.tokens {
+	for _, t := range g.Tokens() {
 		errs = append(errs, t.Close(ctx))
+	}
+	for _, m := range g.modules {
+		errs = append(errs, m.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -134,38 +134,40 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return withModule(c.HSM.Module, func(m *hsm.Module) error {
-		return withToken(ctx, m, c.HSM, log, func(t *hsm.Token) error {
-			web, err := wire(c, s, t, log)
-			if err != nil {
-				return err
-			}
-			if err := warnOfKeys(ctx, c, t, log); err != nil {
-				return err
-			}
-			url := "https://" + l.Addr().String()
-			log.Info("serving", zap.String("url", url), zap.String("console", url+console.Path),
-				zap.String("token", t.Info().Label), zap.String("token_serial", t.Info().Serial),
-				zap.String("store", c.Store), zap.String("policy", cmp.Or(c.Policy, "built in")),
-				zap.Int("clients", len(c.Clients)), zap.Int("operators", len(c.Operators)),
-				zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
-				zap.String("version", readVersion().Version))
-			started(url)
-			err = web.Serve(ctx, l)
-			log.Info("stopped")
+	return withGroup(ctx, c.HSM, log, func(g *hsm.Group) error {
+		web, err := wire(c, s, g, log)
+		if err != nil {
 			return err
-		})
+		}
+		if err := warnOfKeys(ctx, c, g, log); err != nil {
+			return err
+		}
+		var tokens []string
+		for _, t := range g.Tokens() {
+			tokens = append(tokens, t.Info().Label+", serial "+t.Info().Serial)
+		}
+		url := "https://" + l.Addr().String()
+		log.Info("serving", zap.String("url", url), zap.String("console", url+console.Path),
+			zap.Strings("tokens", tokens),
+			zap.String("store", c.Store), zap.String("policy", cmp.Or(c.Policy, "built in")),
+			zap.Int("clients", len(c.Clients)), zap.Int("operators", len(c.Operators)),
+			zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
+			zap.String("version", readVersion().Version))
+		started(url)
+		err = web.Serve(ctx, l)
+		log.Info("stopped")
+		return err
 	})
 }
 
 // wire puts the rooms together.
-func wire(c *config.Config, s *store.Store, t *hsm.Token, log *zap.Logger) (*server.Server, error) {
+func wire(c *config.Config, s *store.Store, g *hsm.Group, log *zap.Logger) (*server.Server, error) {
 	decide, err := policies(c.Policy)
 	if err != nil {
 		return nil, err
 	}
 	desk, err := unblock.New(unblock.Config{
-		Cards: s, Profiles: c, Operators: c, Policy: decide, HSM: t, Ledger: s,
+		Cards: s, Profiles: c, Operators: c, Policy: decide, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
 		Now: time.Now, NewID: uuid.NewString,
@@ -195,7 +197,8 @@ func wire(c *config.Config, s *store.Store, t *hsm.Token, log *zap.Logger) (*ser
 		Desk: desk, Directory: s, Profiles: c, Clients: clientsOf(c),
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: tls, Console: pages,
-		Ready:  map[string]func(context.Context) error{"hsm": t.Check, "store": s.Check},
+		Rate:   server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst},
+		Ready:  map[string]func(context.Context) error{"hsm": g.Check, "store": s.Check},
 		Logger: log, Version: readVersion().Version, Now: time.Now,
 	})
 }
@@ -225,7 +228,7 @@ func clientsOf(c *config.Config) []server.Client {
 
 // warnOfKeys names every master key that a profile needs and the token lacks, or
 // holds in a state in which it is not used.
-func warnOfKeys(ctx context.Context, c *config.Config, t *hsm.Token, log *zap.Logger) error {
+func warnOfKeys(ctx context.Context, c *config.Config, g *hsm.Group, log *zap.Logger) error {
 	type name struct {
 		label   string
 		version int
@@ -233,14 +236,14 @@ func warnOfKeys(ctx context.Context, c *config.Config, t *hsm.Token, log *zap.Lo
 	profiles := make(map[name][]string)
 	for _, id := range slices.Sorted(maps.Keys(c.Profiles)) {
 		p := c.Profiles[id]
-		if n := (name{p.MasterKey, p.MasterKeyVersion}); !t.HasKey(n.label, n.version) {
+		if n := (name{p.MasterKey, p.MasterKeyVersion}); !g.HasKey(n.label, n.version) {
 			profiles[n] = append(profiles[n], id)
 		}
 	}
 	if len(profiles) == 0 {
 		return nil
 	}
-	keys, err := t.Keys(ctx)
+	keys, err := g.Tokens()[0].Keys(ctx)
 	if err != nil {
 		return err
 	}

@@ -95,14 +95,11 @@ const closeTimeout = 10 * time.Second
 // withToken reads the PIN and opens the token for as long as work takes. What
 // happens to the token goes to log, which may be nil.
 func withToken(ctx context.Context, m *hsm.Module, from config.HSM, log *zap.Logger, work func(*hsm.Token) error) (err error) {
-	pin, err := from.PIN.Read()
+	c, err := hsmConfig(from, log)
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
-	t, err := m.Open(ctx, hsm.Config{
-		Token: from.Token, PIN: pin, Sessions: from.Sessions, AllowExtractable: from.AllowExtractable,
-		Log: log,
-	})
+	t, err := m.Open(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -114,4 +111,35 @@ func withToken(ctx context.Context, m *hsm.Module, from config.HSM, log *zap.Log
 		err = errors.Join(err, t.Close(ctx))
 	}()
 	return work(t)
+}
+
+// withGroup opens the token and its fallbacks for as long as work takes.
+func withGroup(ctx context.Context, from config.HSM, log *zap.Logger, work func(*hsm.Group) error) (err error) {
+	var members []hsm.Member
+	for _, one := range append([]config.HSM{from}, from.Fallbacks...) {
+		c, err := hsmConfig(one, log)
+		if err != nil {
+			return err
+		}
+		members = append(members, hsm.Member{Path: one.Module, Config: c})
+	}
+	g, err := hsm.OpenGroup(ctx, members)
+	if err != nil {
+		return err
+	}
+	// ctx may have ended the work, and the sessions in use are still waited for.
+	defer func() { err = errors.Join(err, g.Close(context.WithoutCancel(ctx))) }()
+	return work(g)
+}
+
+// hsmConfig is the configuration with its PIN read.
+func hsmConfig(from config.HSM, log *zap.Logger) (hsm.Config, error) {
+	pin, err := from.PIN.Read()
+	if err != nil {
+		return hsm.Config{}, &usageError{err}
+	}
+	return hsm.Config{
+		Token: from.Token, PIN: pin, Sessions: from.Sessions, AllowExtractable: from.AllowExtractable,
+		CallTimeout: from.CallTimeout, KeepAlive: from.KeepAlive, RecoverEvery: from.RecoverEvery, Log: log,
+	}, nil
 }
