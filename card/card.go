@@ -189,10 +189,19 @@ func TextFault(s string, limit int, required bool) string {
 		return fmt.Sprintf("longer than %d bytes", limit)
 	case !utf8.ValidString(s):
 		return "is not valid UTF-8"
-	case strings.ContainsFunc(s, unicode.IsControl):
+	case strings.ContainsFunc(s, isControl):
 		return "has a control character"
 	case s != strings.TrimSpace(s):
 		return "begins or ends with white space"
 	}
 	return ""
+}
+
+// isControl tells whether a character does something to the text around it
+// instead of being seen: the control characters, the separators of lines and
+// paragraphs, and what turns the direction of writing, by which one text can be
+// made to look like another.
+func isControl(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) ||
+		r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
 }

@@ -38,11 +38,23 @@ type ChallengeError struct {
 
 func (e *ChallengeError) Error() string { return e.detail }
 
-// lookAlikes are letters that are no hex digits but are written or read for
-// one. O, I, L and | can only mean one digit and are taken as it; of these here
-// the operator has to say which is meant.
-var lookAlikes = map[rune]string{
-	'S': "5 or 8", 'Z': "2 or 7", 'G': "6 or C", 'Q': "0 or 9", 'T': "7 or F",
+// lookAlike tells which digits a letter may stand for that is no hex digit but is
+// written or read for one. O, I, L and | can only mean one digit and are taken as
+// it; of these here the operator has to say which is meant.
+func lookAlike(r rune) string {
+	switch unicode.ToUpper(r) {
+	case 'S':
+		return "5 or 8"
+	case 'Z':
+		return "2 or 7"
+	case 'G':
+		return "6 or C"
+	case 'Q':
+		return "0 or 9"
+	case 'T':
+		return "7 or F"
+	}
+	return ""
 }
 
 // ParseChallenge reads a challenge of want bytes as people type it: hex in
@@ -58,7 +70,7 @@ func ParseChallenge(text string, want int) (Challenge, error) {
 	}
 	digits := make([]byte, 0, 2*want)
 	// Kept equal in length, so that positions count what was typed.
-	rest := strings.TrimLeftFunc(text, unicode.IsSpace)
+	rest := strings.TrimLeftFunc(text, isSeparator)
 	position := len([]rune(text)) - len([]rune(rest))
 	if len(rest) > 1 && rest[0] == '0' && (rest[1] == 'x' || rest[1] == 'X') {
 		rest, position = rest[2:], position+2
@@ -66,13 +78,13 @@ func ParseChallenge(text string, want int) (Challenge, error) {
 	for _, r := range rest {
 		position++
 		digit, ok := hexDigit(r)
-		switch upper := unicode.ToUpper(r); {
+		switch either := lookAlike(r); {
 		case isSeparator(r):
 		case ok:
 			digits = append(digits, digit)
-		case lookAlikes[upper] != "":
+		case either != "":
 			return nil, &ChallengeError{ChallengeAmbiguous, position, fmt.Sprintf(
-				"character %d, %q, is not a hex digit and may stand for %s: look again", position, string(r), lookAlikes[upper])}
+				"character %d, %q, is not a hex digit and may stand for %s: look again", position, string(r), either)}
 		default:
 			return nil, &ChallengeError{ChallengeNotHex, position, fmt.Sprintf(
 				"character %d, %q, is not a hex digit (0-9, A-F)", position, string(r))}
@@ -148,7 +160,7 @@ func (r Response) Spoken() string {
 	for i, group := range spoken {
 		words := make([]string, len(group))
 		for j := range group {
-			words[j] = spokenDigits[group[j]]
+			words[j] = spokenDigit(group[j])
 		}
 		spoken[i] = strings.Join(words, " ")
 	}
@@ -158,9 +170,10 @@ func (r Response) Spoken() string {
 // Wipe overwrites the response in memory.
 func (r Response) Wipe() { clear(r) }
 
-var spokenDigits = map[byte]string{
-	'0': "zero", '1': "one", '2': "two", '3': "three", '4': "four", '5': "five", '6': "six", '7': "seven",
-	'8': "eight", '9': "nine", 'A': "Alfa", 'B': "Bravo", 'C': "Charlie", 'D': "Delta", 'E': "Echo", 'F': "Foxtrot",
+// spokenDigit is an upper-case hex digit in words.
+func spokenDigit(digit byte) string {
+	const words = "zero one two three four five six seven eight nine Alfa Bravo Charlie Delta Echo Foxtrot"
+	return strings.Fields(words)[strings.IndexByte("0123456789ABCDEF", digit)]
 }
 
 func groups(s string) []string {

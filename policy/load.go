@@ -8,23 +8,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
+
+	"latchkey/card"
 )
 
 //go:embed default.cedar
 var defaultPolicies string
 
-// Limits in bytes.
-const (
-	// maxFile also bounds how deep expressions can nest, which Cedar's parser does
-	// not: it recurses, and no program survives the end of its stack.
-	maxFile   = 64 << 10
-	maxID     = 64
-	maxReason = 256
-)
+// maxFile is the limit on a file's length in bytes. It also bounds how deep
+// expressions can nest, which Cedar's parser does not: it recurses, and no program
+// survives the end of its stack.
+const maxFile = 64 << 10
 
 // Faults is everything that is wrong with a set of policies, one line for each
 // that begins with its place.
@@ -114,14 +110,14 @@ func load(sources []source, faults Faults) (*Engine, error) {
 			where := place(p.Position())
 			annotations := p.Annotations()
 			n := named{cedar.PolicyID(annotations["id"]), string(annotations["reason"]), p}
-			if fault := textFault(string(n.id), maxID); fault != "" {
+			if fault := card.TextFault(string(n.id), card.MaxID, true); fault != "" {
 				faults.add(where, "@id %s", fault)
 			} else if first, twice := seen[n.id]; twice {
 				faults.add(where, "@id %q is taken by the policy at %s", n.id, first)
 			} else {
 				seen[n.id] = where
 			}
-			if fault := textFault(n.reason, maxReason); fault != "" {
+			if fault := card.TextFault(n.reason, card.MaxText, true); fault != "" {
 				faults.add(where, "@reason %s: it tells the operator why", fault)
 			}
 			for _, fault := range rules.faults(p) {
@@ -137,19 +133,6 @@ func load(sources []source, faults Faults) (*Engine, error) {
 		return nil, faults
 	}
 	return newEngine(policies), nil
-}
-
-// textFault says what is wrong with an annotation's text, or "".
-func textFault(s string, limit int) string {
-	switch {
-	case strings.TrimSpace(s) == "":
-		return "is missing"
-	case len(s) > limit:
-		return fmt.Sprintf("is longer than %d bytes", limit)
-	case !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl):
-		return "has a character that does not print"
-	}
-	return ""
 }
 
 // plain puts the place in front of what Cedar's parser says, which does not know

@@ -37,15 +37,15 @@ func TestLoadDirFaults(t *testing.T) {
 		},
 		"no annotations": {
 			map[string]string{"a.cedar": "permit " + scope + ";"},
-			[]string{"a.cedar:1: @id is missing", "a.cedar:1: @reason is missing"},
+			[]string{"a.cedar:1: @id is required", "a.cedar:1: @reason is required"},
 		},
 		"blank annotations": {
 			map[string]string{"a.cedar": `@id(" ") @reason permit ` + scope + ";"},
-			[]string{"a.cedar:1: @id is missing", "a.cedar:1: @reason is missing"},
+			[]string{"a.cedar:1: @id begins or ends with white space", "a.cedar:1: @reason is required"},
 		},
 		"annotations that cannot be shown": {
 			map[string]string{"a.cedar": `@id("a\nb") @reason("` + strings.Repeat("x", 257) + `") permit ` + scope + ";"},
-			[]string{"a.cedar:1: @id has a character that does not print", "a.cedar:1: @reason is longer than 256 bytes"},
+			[]string{"a.cedar:1: @id has a control character", "a.cedar:1: @reason longer than 256 bytes"},
 		},
 		"id twice, over two files": {
 			map[string]string{"a.cedar": permitAll, "b.cedar": "\n" + permitAll},
@@ -107,7 +107,7 @@ func TestLoadDirFaults(t *testing.T) {
 				"a.cedar": "permit (",
 				"b.cedar": permitAll,
 			},
-			[]string{"a.cedar:1:", "c.cedar:1: @id is missing", "c.cedar:1: @reason is missing", "c.cedar:1: attribute `x`"},
+			[]string{"a.cedar:1:", "c.cedar:1: @id is required", "c.cedar:1: @reason is required", "c.cedar:1: attribute `x`"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
