@@ -18,6 +18,24 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"latchkey": main, "exits": exits})
 }
 
+// raceOptions keep the race detector from a second's sleep at the end of each of
+// the many processes.
+const raceOptions = "atexit_sleep_ms=0"
+
+// scripts runs the scripts of a folder.
+func scripts(t *testing.T, folder string, setup func(*testscript.Env) error) {
+	t.Helper()
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", folder),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", raceOptions)
+			return setup(e)
+		},
+	})
+}
+
 // exits runs a command for a script and succeeds where it ends with the exit code
 // that the first argument names; `! exec` would take any but 0.
 func exits() {
@@ -50,27 +68,22 @@ func TestOnTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/token",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Setup: func(e *testscript.Env) error {
-			folder := filepath.Join(e.WorkDir, "token")
-			if err := os.Mkdir(folder, 0o700); err != nil {
-				return err
-			}
-			token, err := softtoken.Make(t.Context(), folder, "bench")
-			if err != nil {
-				return err
-			}
-			e.Vars = append(e.Vars, token.Env()...)
-			e.Setenv("MODULE", token.Module)
-			e.Setenv("PIN", token.PIN)
-			e.Setenv("PINFILE", token.PINFile)
-			e.Setenv("VECTORS", vectors)
-			config := filepath.Join(e.WorkDir, "token.yaml")
-			e.Setenv("LATCHKEY_CONFIG", config)
-			return os.WriteFile(config, fmt.Appendf(nil, tokenConfig, token.Module, token.Label, token.PINFile), 0o600)
-		},
+	scripts(t, "token", func(e *testscript.Env) error {
+		folder := filepath.Join(e.WorkDir, "token")
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			return err
+		}
+		token, err := softtoken.Make(t.Context(), folder, "bench")
+		if err != nil {
+			return err
+		}
+		e.Vars = append(e.Vars, token.Env()...)
+		e.Setenv("MODULE", token.Module)
+		e.Setenv("PIN", token.PIN)
+		e.Setenv("PINFILE", token.PINFile)
+		e.Setenv("VECTORS", vectors)
+		config := filepath.Join(e.WorkDir, "token.yaml")
+		e.Setenv("LATCHKEY_CONFIG", config)
+		return os.WriteFile(config, fmt.Appendf(nil, tokenConfig, token.Module, token.Label, token.PINFile), 0o600)
 	})
 }

@@ -20,6 +20,7 @@ func output(t *testing.T, stdin []byte, program string, args ...string) []byte {
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	var faults bytes.Buffer
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(stdin), &faults
+	cmd.Env = append(os.Environ(), "GORACE="+raceOptions)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s%s", program, strings.Join(args, " "), err, out, &faults)
@@ -49,7 +50,7 @@ func newInstance(t *testing.T, more string) *instance {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("latchkey", "serve", "--config", config)
-	cmd.Env = append(os.Environ(), s.softHSM())
+	cmd.Env = append(os.Environ(), s.softHSM(), "GORACE="+raceOptions)
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -97,22 +98,17 @@ func (s *instance) softHSM() string {
 // own.
 func TestClients(t *testing.T) {
 	server, another := newInstance(t, ""), newInstance(t, "")
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/server",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Setup: func(e *testscript.Env) error {
-			e.Vars = append(e.Vars, server.softHSM())
-			e.Setenv("LATCHKEY_SERVER", server.url)
-			e.Setenv("DEMO", server.dir)
-			e.Setenv("ADDRESS", strings.TrimPrefix(server.url, "https://"))
-			e.Setenv("CLIENTS", filepath.Join(server.dir, "clients"))
-			e.Setenv("OTHER", another.dir)
-			return nil
-		},
+	scripts(t, "server", func(e *testscript.Env) error {
+		e.Vars = append(e.Vars, server.softHSM())
+		e.Setenv("LATCHKEY_SERVER", server.url)
+		e.Setenv("DEMO", server.dir)
+		e.Setenv("ADDRESS", strings.TrimPrefix(server.url, "https://"))
+		e.Setenv("CLIENTS", filepath.Join(server.dir, "clients"))
+		e.Setenv("OTHER", another.dir)
+		return nil
 	})
 }
 
 func TestDemo(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/demo", RequireExplicitExec: true})
+	scripts(t, "demo", func(*testscript.Env) error { return nil })
 }

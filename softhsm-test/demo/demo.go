@@ -101,12 +101,12 @@ func (d *demo) makeToken(ctx context.Context) error {
 func (d *demo) makeKeys(ctx context.Context) (err error) {
 	module, err := hsm.Load(d.token.Module)
 	if err != nil {
-		return err
+		return d.spoilt(err)
 	}
 	defer func() { err = errors.Join(err, module.Close()) }()
 	t, err := module.Open(ctx, hsm.Config{Token: hsm.Selector{Label: tokenLabel}, PIN: hsm.NewPIN(d.token.PIN), Sessions: 1})
 	if err != nil {
-		return fmt.Errorf("%w; to begin anew, delete %s", err, d.Dir)
+		return d.spoilt(err)
 	}
 	defer func() { err = errors.Join(err, t.Close(context.WithoutCancel(ctx))) }()
 	if !t.HasKey(fleetKey, 1) {
@@ -117,9 +117,8 @@ func (d *demo) makeKeys(ctx context.Context) (err error) {
 		d.say("Generating master key %s inside the token; key check value %s", k.Label, k.KCV[0])
 	}
 	if t.HasKey(testKey, 1) {
-		d.card, err = readCard(d.path(cardFile))
-		if err != nil {
-			return fmt.Errorf("%w; to begin anew, delete %s", err, d.Dir)
+		if d.card, err = readCard(d.path(cardFile)); err != nil {
+			return d.spoilt(err)
 		}
 		return nil
 	}
@@ -136,6 +135,11 @@ func (d *demo) makeKeys(ctx context.Context) (err error) {
 	}
 	_, err = t.Import(ctx, hsm.NewKey{Label: testKey, Version: 1, Type: masterType, Use: hsm.ForDeriving}, master)
 	return err
+}
+
+// spoilt says what to do where what an earlier run made is of no use.
+func (d *demo) spoilt(err error) error {
+	return fmt.Errorf("%w\n%s cannot be used as it is, perhaps since it was moved; to begin anew, delete it", err, d.Dir)
 }
 
 // serve runs the server, shows an unblock, and stops the server again.
