@@ -28,6 +28,7 @@ const (
 	UnblockComplete Action = "unblock.complete"
 	UnblockCancel   Action = "unblock.cancel"
 	CardPut         Action = "card.put"
+	CardKeyPut      Action = "card.key-put"
 	CardTypePut     Action = "card-type.put"
 )
 

@@ -182,6 +182,17 @@ const (
 // Wrappings lists all wrappings.
 func Wrappings() []Wrapping { return []Wrapping{KeyWrap, KeyWrapPad, CBCPad} }
 
+// Len is the length in bytes of a wrapped key of the type: of RFC 3394 and RFC
+// 5649 the key and an integrity check of 8 bytes; of AES-CBC an IV of 16 bytes and
+// the key padded to whole blocks.
+func (w Wrapping) Len(t KeyType) int {
+	if w == CBCPad {
+		block := AES256.Block()
+		return block + (t.Len()/block+1)*block
+	}
+	return t.Len() + 8
+}
+
 // MaxWrapped is the longest wrapped card key in bytes.
 const MaxWrapped = 64
 
@@ -294,6 +305,19 @@ func (p Profile) Faults() []Fault {
 		add("wrapping", "only scheme %s unwraps; leave it out", Wrapped)
 	}
 	return faults
+}
+
+// WrappedKeyFault says why the profile's cards cannot have the wrapped key, or ""
+// where they can. Whether it can be unwrapped only the token knows.
+func (p Profile) WrappedKeyFault(wrapped []byte) string {
+	want := p.Wrapping.Len(p.CardKeyType)
+	switch {
+	case p.Scheme != Wrapped:
+		return fmt.Sprintf("profile %s has scheme %s, which takes no wrapped key; leave it out", p.ID, p.Scheme)
+	case len(wrapped) != want:
+		return fmt.Sprintf("%d bytes; %s of a key of type %s, as profile %s wants it, has %d", len(wrapped), p.Wrapping, p.CardKeyType, p.ID, want)
+	}
+	return ""
 }
 
 // AdminKey names one card's admin key by what it is made from.

@@ -135,11 +135,7 @@ func layOut(master card.KeyType, key card.AdminKey) (plan, error) {
 		}
 		return counterPlan(master, key.Type, counterKDF{key.Counter, key.Data})
 	case card.Wrapped:
-		want := key.Type.Len() + 8 // the integrity check of RFC 3394 and RFC 5649
-		if key.Wrapping == card.CBCPad {
-			want = aesBlock + roundUp(key.Type.Len()+1, aesBlock)
-		}
-		if len(key.Data) != want {
+		if want := key.Wrapping.Len(key.Type); len(key.Data) != want {
 			return plan{}, unfitInput("scheme %s: the card's wrapped key has %d bytes; %s of a key of type %s has %d", key.Scheme, len(key.Data), key.Wrapping, key.Type, want)
 		}
 		return plan{unwrap: key.Data}, nil

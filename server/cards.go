@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -136,12 +137,12 @@ func (s *Server) register(ctx context.Context) (release func(), err error) {
 type registration struct {
 	*Server
 	caller   unblock.Caller
-	profiles map[string]string // of the card types met
-	versions map[string]int    // master key versions of the cards met
+	profiles map[string]string    // of the card types met
+	cards    map[string]card.Card // the cards met, as they are to be
 }
 
 func (s *Server) registration(caller unblock.Caller) *registration {
-	return &registration{s, caller, map[string]string{}, map[string]int{}}
+	return &registration{s, caller, map[string]string{}, map[string]card.Card{}}
 }
 
 // prepare makes a card of its body with the audit entry that tells of it, or
@@ -161,18 +162,86 @@ func (r *registration) prepare(ctx context.Context, body api.Card) (store.CardPu
 	if err := invalid(faults); err != nil {
 		return store.CardPut{}, err
 	}
-	if c.MasterKeyVersion == 0 {
-		if c.MasterKeyVersion, err = r.version(ctx, c.Serial, profile); err != nil {
+	detail := fmt.Sprintf("card %s, holder %s", c.State, c.Holder.State)
+	if len(c.WrappedKey) != 0 {
+		if err := r.takesKey(profile, c.WrappedKey); err != nil {
 			return store.CardPut{}, err
 		}
+		detail += ", " + fingerprint(c.WrappedKey)
 	}
-	r.versions[c.Serial] = c.MasterKeyVersion
+	if err := r.complete(ctx, &c, profile); err != nil {
+		return store.CardPut{}, err
+	}
+	return r.put(c, profile, audit.CardPut, detail), nil
+}
+
+// prepareKey makes the card that is registered with a new wrapped key of the
+// body, or refuses the key.
+func (r *registration) prepareKey(ctx context.Context, body api.WrappedKey) (store.CardPut, error) {
+	wrapped, err := hex.DecodeString(body.WrappedKey)
+	var faults []card.Fault
+	switch {
+	case err != nil:
+		faults = append(faults, card.Fault{Field: "wrapped_key", Detail: "is not hex, two digits a byte"})
+	case len(wrapped) == 0:
+		faults = append(faults, card.Fault{Field: "wrapped_key", Detail: "is required"})
+	}
+	if v := body.MasterKeyVersion; v < 0 || v > card.MaxKeyVersion {
+		faults = append(faults, card.Fault{Field: "master_key_version", Detail: fmt.Sprintf("must be from 1 to %d, or left out", card.MaxKeyVersion)})
+	}
+	if err := invalid(faults); err != nil {
+		return store.CardPut{}, err
+	}
+	c, err := r.known(ctx, body.Serial)
+	var profile string
+	if err == nil {
+		profile, err = r.profileOf(ctx, c.Type)
+	}
+	switch {
+	case errors.Is(err, card.ErrNotFound) && c.Serial == "":
+		return store.CardPut{}, refuse(string(unblock.CardUnknown), "No card has this serial number. Register the card first.")
+	case errors.Is(err, card.ErrNotFound):
+		return store.CardPut{}, refuse(codeTypeUnknown, fmt.Sprintf("The card's type %s is not registered, so its profile is not known.", brief(c.Type)))
+	case err != nil:
+		return store.CardPut{}, storeFailed(err)
+	}
+	if err := r.takesKey(profile, wrapped); err != nil {
+		return store.CardPut{}, err
+	}
+	c.WrappedKey = wrapped
+	if body.MasterKeyVersion != 0 {
+		c.MasterKeyVersion = body.MasterKeyVersion
+	}
+	return r.put(c, profile, audit.CardKeyPut, fingerprint(wrapped)), nil
+}
+
+// put is the card with the audit entry that tells of it.
+func (r *registration) put(c card.Card, profile string, action audit.Action, detail string) store.CardPut {
+	r.cards[c.Serial] = c
 	return store.CardPut{Card: c, Entry: audit.Entry{
-		Time: c.SyncedAt, Action: audit.CardPut, Outcome: audit.Permit,
+		Time: r.Now(), Action: action, Outcome: audit.Permit,
 		Client: r.caller.Client, Operator: r.caller.Operator, Address: r.caller.Address, RequestID: r.caller.RequestID,
 		Card: c.Serial, CardType: c.Type, Profile: profile, KeyVersion: c.MasterKeyVersion,
-		Detail: fmt.Sprintf("card %s, holder %s", c.State, c.Holder.State),
-	}}, nil
+		Detail: detail,
+	}}
+}
+
+// fingerprint tells wrapped keys apart in the audit log.
+func fingerprint(wrapped []byte) string {
+	sum := sha256.Sum256(wrapped)
+	return fmt.Sprintf("wrapped key with SHA-256 %X...", sum[:8])
+}
+
+// takesKey refuses a wrapped key that cards of the profile cannot have.
+func (r *registration) takesKey(profile string, wrapped []byte) error {
+	p, err := r.Profiles.Profile(profile)
+	if err != nil {
+		return refuse(codeProfileUnknown, fmt.Sprintf("The card type's profile %s is not configured, so it is not known whether its cards have wrapped keys. Mend the card type.", profile))
+	}
+	if fault := p.WrappedKeyFault(wrapped); fault != "" {
+		return invalid([]card.Fault{{Field: "wrapped_key", Detail: fault}})
+	}
+	return nil
 }
 
 // profileOf is the profile of a card type, looked up once.
@@ -188,25 +257,42 @@ func (r *registration) profileOf(ctx context.Context, id string) (string, error)
 	return t.Profile, nil
 }
 
-// version is the master key version of a card whose data does not name one: what
-// stands of a card that is known, for issuing a card is what decides it; and of a
-// new card the profile's, so that it keeps it when the profile moves on.
-func (r *registration) version(ctx context.Context, serial, profile string) (int, error) {
-	if version, met := r.versions[serial]; met {
-		return version, nil
+// known is the card as it stands, with what was prepared before.
+func (r *registration) known(ctx context.Context, serial string) (card.Card, error) {
+	if c, met := r.cards[serial]; met {
+		return c, nil
 	}
-	known, err := r.Directory.Card(ctx, serial)
+	return r.Directory.Card(ctx, serial)
+}
+
+// complete fills in what the card's data does not say: of a card that is known
+// what stands, for issuing a card is what decides its master key version and its
+// wrapped key; of a new card the profile's version, so that it keeps it when the
+// profile moves on.
+func (r *registration) complete(ctx context.Context, c *card.Card, profile string) error {
+	if c.MasterKeyVersion != 0 && len(c.WrappedKey) != 0 {
+		return nil
+	}
+	known, err := r.known(ctx, c.Serial)
+	if err != nil && !errors.Is(err, card.ErrNotFound) {
+		return storeFailed(err)
+	}
+	if len(c.WrappedKey) == 0 {
+		c.WrappedKey = known.WrappedKey
+	}
 	switch {
+	case c.MasterKeyVersion != 0:
+		return nil
 	case err == nil:
-		return known.MasterKeyVersion, nil
-	case !errors.Is(err, card.ErrNotFound):
-		return 0, storeFailed(err)
+		c.MasterKeyVersion = known.MasterKeyVersion
+		return nil
 	}
 	p, err := r.Profiles.Profile(profile)
 	if err != nil {
-		return 0, refuse(codeProfileUnknown, fmt.Sprintf("The card type's profile %s is not configured. Name the card's master_key_version, or mend the card type.", profile))
+		return refuse(codeProfileUnknown, fmt.Sprintf("The card type's profile %s is not configured. Name the card's master_key_version, or mend the card type.", profile))
 	}
-	return p.MasterKeyVersion, nil
+	c.MasterKeyVersion = p.MasterKeyVersion
+	return nil
 }
 
 // cardOf reads a card's body, and lists what in it is not even text.
@@ -222,7 +308,8 @@ func cardOf(body api.Card) (card.Card, []card.Fault) {
 	}
 	c := card.Card{
 		Serial: body.Serial, Type: body.Type, State: body.State,
-		CUID: binary("cuid", body.CUID), KDD: binary("kdd", body.KDD), MasterKeyVersion: body.MasterKeyVersion,
+		CUID: binary("cuid", body.CUID), KDD: binary("kdd", body.KDD),
+		WrappedKey: binary("wrapped_key", body.WrappedKey), MasterKeyVersion: body.MasterKeyVersion,
 		Holder: card.Holder(body.Holder),
 	}
 	return c, faults
@@ -231,7 +318,8 @@ func cardOf(body api.Card) (card.Card, []card.Fault) {
 func cardBody(c card.Card) api.Card {
 	return api.Card{
 		Serial: c.Serial, Type: c.Type, State: c.State,
-		CUID: hex.EncodeToString(c.CUID), KDD: hex.EncodeToString(c.KDD), MasterKeyVersion: c.MasterKeyVersion,
+		CUID: hex.EncodeToString(c.CUID), KDD: hex.EncodeToString(c.KDD),
+		HasWrappedKey: len(c.WrappedKey) != 0, MasterKeyVersion: c.MasterKeyVersion,
 		Holder: api.Holder(c.Holder), SyncedAt: c.SyncedAt,
 	}
 }

@@ -28,11 +28,39 @@ const (
 	refused = "refused"
 )
 
-// importCards registers one card per line as the lines arrive. What has arrived
+// importCards registers one card per line.
+func (s *Server) importCards(c echo.Context) error {
+	return s.importLines(c, func(ctx context.Context, r *registration, line importLine) (string, store.CardPut, error) {
+		var body api.Card
+		if err := decodeLine(line, &body); err != nil {
+			return "", store.CardPut{}, err
+		}
+		put, err := r.prepare(ctx, body)
+		return body.Serial, put, err
+	})
+}
+
+// importKeys gives one card per line, which is registered already, its wrapped key.
+func (s *Server) importKeys(c echo.Context) error {
+	return s.importLines(c, func(ctx context.Context, r *registration, line importLine) (string, store.CardPut, error) {
+		var body api.WrappedKey
+		if err := decodeLine(line, &body); err != nil {
+			return "", store.CardPut{}, err
+		}
+		put, err := r.prepareKey(ctx, body)
+		return body.Serial, put, err
+	})
+}
+
+// preparation makes of a line the card that is to be written, and tells its serial
+// number as far as the line says it.
+type preparation func(ctx context.Context, r *registration, line importLine) (serial string, put store.CardPut, err error)
+
+// importLines writes one card per line as the lines arrive. What has arrived
 // when the batch before is written makes the next batch, so a slow client gets
 // each result at once and a fast one few transactions. A client that hangs up
 // leaves whole batches behind, and gets no summary.
-func (s *Server) importCards(c echo.Context) error {
+func (s *Server) importLines(c echo.Context, prepare preparation) error {
 	r := c.Request()
 	if err := mediaType(r.Header, api.NDJSON); err != nil {
 		return err
@@ -63,7 +91,7 @@ func (s *Server) importCards(c echo.Context) error {
 
 	answer := importAnswer{c: c, control: control, requestID: traceOf(r.Context()).requestID}
 	for batch := range batches(lines) {
-		results, err := s.importBatch(ctx, who(c), batch)
+		results, err := s.importBatch(ctx, who(c), batch, prepare)
 		if err == nil {
 			err = answer.write(results)
 		}
@@ -160,10 +188,10 @@ type importResult struct {
 	no     error // where it was refused
 }
 
-// importBatch registers the cards of a batch in one transaction. Lines with faults
+// importBatch writes the cards of a batch in one transaction. Lines with faults
 // are refused alone. A store that does not work refuses the batch, and the import
 // goes on: the next may fare better, and every line gets its result.
-func (s *Server) importBatch(ctx context.Context, caller unblock.Caller, batch []importLine) ([]importResult, error) {
+func (s *Server) importBatch(ctx context.Context, caller unblock.Caller, batch []importLine, prepare preparation) ([]importResult, error) {
 	release, err := s.register(ctx)
 	if err != nil {
 		return nil, err
@@ -176,13 +204,8 @@ func (s *Server) importBatch(ctx context.Context, caller unblock.Caller, batch [
 	for i, line := range batch {
 		r := &results[i]
 		r.line, r.result = line.number, refused
-		var body api.Card
-		if r.no = decodeLine(line, &body); r.no != nil {
-			continue
-		}
-		r.serial = body.Serial
-		put, err := registration.prepare(ctx, body)
-		if r.no = err; err == nil {
+		var put store.CardPut
+		if r.serial, put, r.no = prepare(ctx, registration, line); r.no == nil {
 			puts, of = append(puts, put), append(of, r)
 		}
 	}
@@ -203,7 +226,7 @@ func (s *Server) importBatch(ctx context.Context, caller unblock.Caller, batch [
 	return results, nil
 }
 
-func decodeLine(line importLine, into *api.Card) error {
+func decodeLine(line importLine, into any) error {
 	if line.tooLong {
 		return refuse(codeTooLarge, fmt.Sprintf("The line is longer than %d bytes.", maxBody))
 	}

@@ -47,6 +47,7 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/v1/cards/{serial}", s.getCard, readers},
 		{http.MethodPut, "/v1/cards/{serial}", s.putCard, writers},
 		{http.MethodPost, "/v1/cards:import", s.importCards, writers},
+		{http.MethodPost, "/v1/cards:import-keys", s.importKeys, writers},
 
 		{http.MethodGet, "/v1/card-types", s.listCardTypes, everyone},
 		{http.MethodGet, "/v1/card-types/{id}", s.getCardType, everyone},

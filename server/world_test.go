@@ -100,10 +100,19 @@ func worldProfiles() profiles {
 	}
 	list := profiles{}
 	for id, change := range map[string]func(*card.Profile){
-		"gids":     func(*card.Profile) {},
-		"aes":      func(p *card.Profile) { p.CardKeyType, p.Algorithm, p.ChallengeLen = card.AES256, card.AESECB, 16 },
-		"mortal":   func(p *card.Profile) { p.Retry = card.RetryUnknown },
-		"kdd":      func(p *card.Profile) { p.Scheme, p.CardKeyType = card.VISA2, card.TDES2 },
+		"gids":    func(*card.Profile) {},
+		"aes":     func(p *card.Profile) { p.CardKeyType, p.Algorithm, p.ChallengeLen = card.AES256, card.AESECB, 16 },
+		"mortal":  func(p *card.Profile) { p.Retry = card.RetryUnknown },
+		"kdd":     func(p *card.Profile) { p.Scheme, p.CardKeyType = card.VISA2, card.TDES2 },
+		"wrapped": func(p *card.Profile) { p.Scheme, p.MasterKey, p.Wrapping = card.Wrapped, "wrapping", card.KeyWrap },
+		"kdf3": func(p *card.Profile) {
+			p.Scheme, p.MasterKey, p.CardKeyType, p.Algorithm, p.ChallengeLen = card.KDF3, "kdf3", card.AES128, card.AESECB, 16
+		},
+		"counter": func(p *card.Profile) {
+			p.Scheme, p.MasterKey, p.CardKeyType, p.Algorithm, p.ChallengeLen = card.SP800108, "counter", card.AES128, card.AESECB, 16
+			p.Counter = card.Counter{Bits: 32, After: true}
+			p.Input, _ = card.ParseTemplate("cuid") // a template without a fault
+		},
 		"keyless":  func(p *card.Profile) { p.MasterKey = "not-in-the-token" },
 		"version2": func(p *card.Profile) { p.MasterKeyVersion = 2 },
 	} {

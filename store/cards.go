@@ -40,6 +40,9 @@ type CardPut struct {
 // out. At the first registration it is the caller, who knows the card's profile,
 // that fills it in; the store writes what it is given.
 //
+// An empty WrappedKey keeps the one that is stored, too: it comes from another
+// source than the data that is synchronised, and nobody but the HSM sees it.
+//
 // The data is taken as it is: whoever lets it in checks it with Card.Faults.
 func (s *Store) PutCard(ctx context.Context, c card.Card, e audit.Entry) (Result, error) {
 	var result Result
@@ -76,14 +79,14 @@ func (s *Store) PutCards(ctx context.Context, puts []CardPut) ([]Result, error) 
 }
 
 // cardColumns are the columns that a card is read from, in scanCard's order.
-const cardColumns = `serial, type, state, cuid, kdd, master_key_version,
+const cardColumns = `serial, type, state, cuid, kdd, wrapped_key, master_key_version,
 	holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at`
 
 func scanCard(row scanner) (card.Card, error) {
 	var c card.Card
 	var groups []byte
 	var synced sql.NullInt64
-	err := row.Scan(&c.Serial, &c.Type, &c.State, &c.CUID, &c.KDD, &c.MasterKeyVersion,
+	err := row.Scan(&c.Serial, &c.Type, &c.State, &c.CUID, &c.KDD, &c.WrappedKey, &c.MasterKeyVersion,
 		&c.Holder.ID, &c.Holder.Name, &c.Holder.Email, &c.Holder.EmployeeNumber, &c.Holder.Unit, &groups, &c.Holder.State, &synced)
 	if err != nil {
 		return card.Card{}, err
@@ -107,6 +110,9 @@ func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
 		if c.MasterKeyVersion == 0 {
 			c.MasterKeyVersion = stored.MasterKeyVersion
 		}
+		if len(c.WrappedKey) == 0 {
+			c.WrappedKey = stored.WrappedKey
+		}
 		if sameCard(stored, c) {
 			_, err := tx.exec(`UPDATE cards SET synced_at = ?2 WHERE serial = ?1`, c.Serial, micros(c.SyncedAt))
 			return Unchanged, err
@@ -117,11 +123,11 @@ func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
 		return "", err
 	}
 	_, err = tx.exec(`INSERT INTO cards (`+cardColumns+`, serial_folded, holder_folded)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
-		ON CONFLICT (serial) DO UPDATE SET (type, state, cuid, kdd, master_key_version,
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+		ON CONFLICT (serial) DO UPDATE SET (type, state, cuid, kdd, wrapped_key, master_key_version,
 			holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at, holder_folded)
-		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?16)`,
-		c.Serial, c.Type, c.State, c.CUID, c.KDD, c.MasterKeyVersion,
+		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17)`,
+		c.Serial, c.Type, c.State, c.CUID, c.KDD, c.WrappedKey, c.MasterKeyVersion,
 		c.Holder.ID, c.Holder.Name, c.Holder.Email, c.Holder.EmployeeNumber, c.Holder.Unit, string(groups), c.Holder.State, micros(c.SyncedAt),
 		fold(c.Serial), foldHolder(c.Holder))
 	if err != nil {
@@ -133,7 +139,8 @@ func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
 // sameCard tells whether nothing but SyncedAt differs.
 func sameCard(a, b card.Card) bool {
 	return a.Serial == b.Serial && a.Type == b.Type && a.State == b.State &&
-		bytes.Equal(a.CUID, b.CUID) && bytes.Equal(a.KDD, b.KDD) && a.MasterKeyVersion == b.MasterKeyVersion &&
+		bytes.Equal(a.CUID, b.CUID) && bytes.Equal(a.KDD, b.KDD) &&
+		bytes.Equal(a.WrappedKey, b.WrappedKey) && a.MasterKeyVersion == b.MasterKeyVersion &&
 		a.Holder.ID == b.Holder.ID && a.Holder.Name == b.Holder.Name && a.Holder.Email == b.Holder.Email &&
 		a.Holder.EmployeeNumber == b.Holder.EmployeeNumber && a.Holder.Unit == b.Holder.Unit &&
 		slices.Equal(a.Holder.Groups, b.Holder.Groups) && a.Holder.State == b.Holder.State

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"latchkey/audit"
+	"latchkey/card"
 	"latchkey/store"
 )
 
@@ -90,6 +91,30 @@ func TestOpenGoesOnWhereTheFirstStartWasCutOff(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// A database of the first version is brought up to date, with what is in it.
+func TestOpenUpgrades(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "latchkey.db")
+	first, err := os.ReadFile("migrations/00001_first.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = raw(t, path, gooseTable, string(first),
+		`INSERT INTO goose_db_version (version_id, is_applied) VALUES (1, 1)`,
+		`INSERT INTO cards VALUES ('old', 'employee', 'active', NULL, NULL, 3, 'h', 'n', '', '', '', '[]', 'active', NULL, 'old', 'n')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, path)
+	want := card.Card{
+		Serial: "old", Type: "employee", State: "active", MasterKeyVersion: 3,
+		Holder: card.Holder{ID: "h", Name: "n", State: "active"},
+	}
+	same(t, "card of the old database", must[card.Card](t)(s.Card(t.Context(), "old")), want)
+	want.WrappedKey = []byte("a key, wrapped")
+	must[store.Result](t)(s.PutCard(t.Context(), want, audit.Entry{}))
+	same(t, "card with a key", must[card.Card](t)(s.Card(t.Context(), "old")), want)
 }
 
 func TestReopenKeepsEverything(t *testing.T) {

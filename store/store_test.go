@@ -66,7 +66,7 @@ func same(t testing.TB, what string, got, want any) {
 func sampleCard(serial string) card.Card {
 	return card.Card{
 		Serial: serial, Type: "employee", State: "blocked",
-		CUID: []byte{0, 1, 0xff}, KDD: []byte("0123456789"), MasterKeyVersion: 2,
+		CUID: []byte{0, 1, 0xff}, KDD: []byte("0123456789"), WrappedKey: []byte("a key, wrapped"), MasterKeyVersion: 2,
 		Holder: card.Holder{
 			ID: "h-1", Name: "Anna Müller", Email: "anna@example.org", EmployeeNumber: "4711",
 			Unit: "Sales", Groups: []string{"b", "a"}, State: "active",
@@ -119,19 +119,24 @@ func TestCardsRoundTrip(t *testing.T) {
 
 	// A synchronisation that brings nothing new refreshes the time and no more.
 	later := full
-	later.SyncedAt, later.MasterKeyVersion = moment.Add(time.Hour), 0
+	later.SyncedAt, later.MasterKeyVersion, later.WrappedKey = moment.Add(time.Hour), 0, nil
 	same(t, "put with a new time only", must[store.Result](t)(s.PutCard(ctx, later, entry)), store.Unchanged)
 	stored.SyncedAt = kept(later.SyncedAt)
 	same(t, "refreshed card", must[card.Card](t)(s.Card(ctx, "AB 1")), stored)
 
-	// Version 0 keeps the version also where something else changes.
+	// Version 0 keeps the version, and no wrapped key the one there is, also where something else changes.
 	later.State = "revoked"
 	same(t, "put with a new state", must[store.Result](t)(s.PutCard(ctx, later, entry)), store.Updated)
 	stored.State = "revoked"
 	same(t, "updated card", must[card.Card](t)(s.Card(ctx, "AB 1")), stored)
 
-	if entries := must[[]audit.Entry](t)(s.Entries(ctx, 1, 0)); len(entries) != 3 {
-		t.Errorf("%d audit entries for two cards created and one updated, want 3", len(entries))
+	later.WrappedKey = []byte("another key, wrapped")
+	same(t, "put with a new wrapped key", must[store.Result](t)(s.PutCard(ctx, later, entry)), store.Updated)
+	stored.WrappedKey = later.WrappedKey
+	same(t, "card with its new key", must[card.Card](t)(s.Card(ctx, "AB 1")), stored)
+
+	if entries := must[[]audit.Entry](t)(s.Entries(ctx, 1, 0)); len(entries) != 4 {
+		t.Errorf("%d audit entries for two cards created and two updates, want 4", len(entries))
 	}
 	if _, err := s.Card(ctx, "AB 2"); !errors.Is(err, card.ErrNotFound) {
 		t.Errorf("card that is not there: %v", err)

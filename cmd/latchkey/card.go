@@ -23,7 +23,7 @@ func newCard(a *app) *cobra.Command {
 		Use: "card", Short: "Register and find cards", GroupID: groupClient,
 		Args: cobra.NoArgs, RunE: a.group,
 	}
-	cmd.AddCommand(newCardPut(a), newCardGet(a), newCardList(a), newCardImport(a))
+	cmd.AddCommand(newCardPut(a), newCardGet(a), newCardList(a), newCardImport(a), newCardImportKeys(a))
 	return cmd
 }
 
@@ -97,6 +97,9 @@ func writeCard(w io.Writer, c api.Card) {
 		if detail.value != "" {
 			field(w, detail.name, "%s", detail.value)
 		}
+	}
+	if c.HasWrappedKey {
+		field(w, "wrapped key", "registered")
 	}
 	if c.MasterKeyVersion != 0 {
 		field(w, "master key", "version %d", c.MasterKeyVersion)

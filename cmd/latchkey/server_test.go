@@ -97,7 +97,9 @@ func (s *instance) softHSM() string {
 // The scripts call one server with its sample cards, so each uses cards of its
 // own.
 func TestClients(t *testing.T) {
-	server, another := newInstance(t, ""), newInstance(t, "")
+	// The profiles come last in the demonstration's configuration.
+	wrapped := "  - {id: wrapped, card_key_type: tdes3, scheme: wrapped, wrapping: aes-key-wrap, master_key: wrapping}\n"
+	server, another := newInstance(t, wrapped), newInstance(t, "")
 	scripts(t, "server", func(e *testscript.Env) error {
 		e.Vars = append(e.Vars, server.softHSM())
 		e.Setenv("LATCHKEY_SERVER", server.url)

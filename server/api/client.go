@@ -155,9 +155,19 @@ func (c *Client) Problem(ctx context.Context, code string) (ProblemKind, error) 
 // hands on the result of each as it comes, while lines is still being read. An
 // error of each ends the import.
 func (c *Client) ImportCards(ctx context.Context, lines io.Reader, each func(ImportLine) error) (ImportCounts, error) {
+	return c.importLines(ctx, "/v1/cards:import", lines, each)
+}
+
+// ImportKeys gives cards that are registered their wrapped keys, one WrappedKey a
+// line, as ImportCards does.
+func (c *Client) ImportKeys(ctx context.Context, lines io.Reader, each func(ImportLine) error) (ImportCounts, error) {
+	return c.importLines(ctx, "/v1/cards:import-keys", lines, each)
+}
+
+func (c *Client) importLines(ctx context.Context, path string, lines io.Reader, each func(ImportLine) error) (ImportCounts, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the sending too, where the answer ended first
-	r, err := c.send(ctx, http.MethodPost, "/v1/cards:import", NDJSON, lines)
+	r, err := c.send(ctx, http.MethodPost, path, NDJSON, lines)
 	if err != nil {
 		return ImportCounts{}, err
 	}

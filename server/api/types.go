@@ -65,14 +65,18 @@ type Unblock struct {
 
 // Card is a card with its holder.
 type Card struct {
-	Serial           string    `json:"serial"`
-	Type             string    `json:"type"`
-	State            string    `json:"state"`
-	CUID             string    `json:"cuid,omitempty"` // hex
-	KDD              string    `json:"kdd,omitempty"`  // hex, 10 bytes
-	MasterKeyVersion int       `json:"master_key_version,omitempty"`
-	Holder           Holder    `json:"holder"`
-	SyncedAt         time.Time `json:"synced_at,omitzero"` // set by the server
+	Serial           string `json:"serial"`
+	Type             string `json:"type"`
+	State            string `json:"state"`
+	CUID             string `json:"cuid,omitempty"` // hex
+	KDD              string `json:"kdd,omitempty"`  // hex, 10 bytes
+	MasterKeyVersion int    `json:"master_key_version,omitempty"`
+	// WrappedKey is the card's admin key wrapped under the master key, in hex. The
+	// server takes it and never tells it; it tells whether there is one.
+	WrappedKey    string    `json:"wrapped_key,omitempty"`
+	HasWrappedKey bool      `json:"has_wrapped_key,omitempty"` // set by the server
+	Holder        Holder    `json:"holder"`
+	SyncedAt      time.Time `json:"synced_at,omitzero"` // set by the server
 }
 
 // Holder is the person whom a card was issued to.
@@ -84,6 +88,14 @@ type Holder struct {
 	Unit           string   `json:"unit,omitempty"`
 	Groups         []string `json:"groups,omitempty"`
 	State          string   `json:"state"`
+}
+
+// WrappedKey is the wrapped admin key of a card that is registered, a line of a
+// bulk import of keys.
+type WrappedKey struct {
+	Serial           string `json:"serial"`
+	WrappedKey       string `json:"wrapped_key"` // hex
+	MasterKeyVersion int    `json:"master_key_version,omitempty"`
 }
 
 // Cards is a page of a card search. Next is the cursor of the page after, empty
