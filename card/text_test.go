@@ -50,13 +50,13 @@ func TestParseChallengeAccepts(t *testing.T) {
 // What is wrong is named, by its place as it was typed; no digit is guessed.
 func TestParseChallengeRefuses(t *testing.T) {
 	const (
-		notHex    = card.ChallengeNotHex
-		ambiguous = card.ChallengeAmbiguous
-		length    = card.ChallengeLength
+		notHex    = card.HexNotDigit
+		ambiguous = card.HexAmbiguous
+		length    = card.HexLength
 	)
 	for name, test := range map[string]struct {
 		text     string
-		fault    card.ChallengeFault
+		fault    card.HexFault
 		position int
 		detail   string
 	}{
@@ -207,7 +207,7 @@ func FuzzParseChallenge(f *testing.F) {
 			if !errors.As(err, &fault) || got != nil {
 				t.Fatalf("challenge %v, error %v (%T)", got, err, err)
 			}
-			if characters := len([]rune(text)); fault.Position > characters || (fault.Fault == card.ChallengeLength) != (fault.Position == 0) {
+			if characters := len([]rune(text)); fault.Position > characters || (fault.Fault == card.HexLength) != (fault.Position == 0) {
 				t.Errorf("fault %d at position %d of %d", fault.Fault, fault.Position, characters)
 			}
 			return

@@ -271,11 +271,11 @@ func (d *Desk) challengeParsed(_ context.Context, a *attempt) *Refusal {
 	var fault *card.ChallengeError
 	if errors.As(err, &fault) {
 		switch fault.Fault {
-		case card.ChallengeAmbiguous:
+		case card.HexAmbiguous:
 			code = ChallengeAmbiguous
-		case card.ChallengeLength:
+		case card.HexLength:
 			code = ChallengeLength
-		case card.ChallengeNotHex:
+		case card.HexNotDigit:
 		}
 	}
 	return refuse(code, sentence(err.Error()))
