@@ -47,7 +47,7 @@ func check(f file, folder string, fault report) *Config {
 		Store:  at(or(f.Store.Path, DefaultStore)), Policy: at(f.Policy.Directory),
 		Cards:   Cards{DefaultMaxAge, card.DefaultCardStates(), card.DefaultHolderStates()},
 		Unblock: Unblock{DefaultLifetime},
-		Limits:  Limits{f.Limits.PerSecond.or(DefaultPerSecond), f.Limits.Burst.or(DefaultBurst)},
+		Limits:  Limits{f.Limits.PerSecond.Or(DefaultPerSecond), f.Limits.Burst.Or(DefaultBurst)},
 		Log:     or(f.Log.Level, "info"),
 	}
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
@@ -107,8 +107,8 @@ func hsmOf(f file, at func(string) string) HSM {
 	one := func(t token) HSM {
 		return HSM{
 			Module: at(t.Module), Token: hsm.Selector{Label: t.Token.Label, Serial: t.Token.Serial},
-			PIN:      hsm.PINSource{File: at(t.PIN.File), Env: t.PIN.Env, FD: t.PIN.FD.or(0)},
-			Sessions: f.HSM.Sessions.or(hsm.DefaultSessions), AllowExtractable: f.HSM.AllowExtractable,
+			PIN:      hsm.PINSource{File: at(t.PIN.File), Env: t.PIN.Env, FD: t.PIN.FD.Or(0)},
+			Sessions: f.HSM.Sessions.Or(hsm.DefaultSessions), AllowExtractable: f.HSM.AllowExtractable,
 			CallTimeout:  f.HSM.CallTimeout.or(hsm.DefaultCallTimeout),
 			KeepAlive:    f.HSM.KeepAlive.or(hsm.DefaultKeepAlive),
 			RecoverEvery: f.HSM.RecoverEvery.or(hsm.DefaultRecoverEvery),
@@ -288,15 +288,15 @@ func checkProfiles(list []profile, fault report) map[string]card.Profile {
 		}
 		p := card.Profile{
 			ID: l.ID, Name: or(l.Name, l.ID), Algorithm: l.ResponseAlgorithm,
-			CardKeyType: l.CardKeyType, Scheme: l.Scheme, MasterKey: l.MasterKey, MasterKeyVersion: l.MasterKeyVersion.or(1),
-			Counter: card.Counter{Bits: l.CounterBits.or(0), After: l.CounterAfter}, Wrapping: l.Wrapping,
+			CardKeyType: l.CardKeyType, Scheme: l.Scheme, MasterKey: l.MasterKey, MasterKeyVersion: l.MasterKeyVersion.Or(1),
+			Counter: card.Counter{Bits: l.CounterBits.Or(0), After: l.CounterAfter}, Wrapping: l.Wrapping,
 			Retry: card.RetryLimit(l.WrongResponses),
 		}
 		if p.Algorithm == "" {
 			p.Algorithm = card.AlgorithmFor(p.CardKeyType)
 		}
-		p.ChallengeLen = l.ChallengeLength.or(p.Algorithm.Block())
-		number := l.KeyNumber.or(1)
+		p.ChallengeLen = l.ChallengeLength.Or(p.Algorithm.Block())
+		number := l.KeyNumber.Or(1)
 		if number < 0 || number > 255 {
 			fault(place+".key_number", "must be from 0 to 255")
 		}

@@ -4,20 +4,15 @@
 package config
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"latchkey/card"
+	"latchkey/config/strictyaml"
 	"latchkey/hsm"
 	"latchkey/policy"
 )
@@ -103,18 +98,7 @@ type Client struct {
 }
 
 // Faults is every fault of a configuration file, each with its place.
-type Faults struct {
-	File   string
-	Faults []string
-}
-
-func (f *Faults) Error() string {
-	noun := "faults"
-	if len(f.Faults) == 1 {
-		noun = "fault"
-	}
-	return fmt.Sprintf("%s has %d %s:\n  - %s", f.File, len(f.Faults), noun, strings.Join(f.Faults, "\n  - "))
-}
+type Faults = strictyaml.Faults
 
 // Load reads and checks the file. A file with faults gives *Faults, which lists
 // all of them: unknown keys and wrong types with their line, values that do not
@@ -145,9 +129,9 @@ func load(path string, matters func(place string) bool) (*Config, error) {
 
 // parse is load for the text of the file at path.
 func parse(path string, text []byte, matters func(place string) bool) (*Config, error) {
-	f, faults, ok := decode(text)
+	f, faults, ok := strictyaml.Decode[file](text)
 	if !ok {
-		return nil, &Faults{path, faults}
+		return nil, &Faults{File: path, Faults: faults}
 	}
 	c := check(f, filepath.Dir(path), func(place, format string, args ...any) {
 		if matters(place) {
@@ -155,60 +139,9 @@ func parse(path string, text []byte, matters func(place string) bool) (*Config, 
 		}
 	})
 	if len(faults) != 0 {
-		return nil, &Faults{path, faults}
+		return nil, &Faults{File: path, Faults: faults}
 	}
 	return c, nil
-}
-
-// decode reads the YAML and lists what does not fit. It is not ok where nothing
-// was read that could be checked further.
-func decode(text []byte) (f file, faults []string, ok bool) {
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	err := decoder.Decode(&f)
-	var wrong *yaml.TypeError
-	switch {
-	case errors.Is(err, io.EOF):
-		return f, []string{"there is nothing in it"}, false
-	case errors.As(err, &wrong):
-		for _, e := range wrong.Errors {
-			faults = append(faults, plain(e))
-		}
-	case err != nil:
-		return f, []string{strings.TrimPrefix(err.Error(), "yaml: ")}, false
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		faults = append(faults, "there is more behind the first YAML document; take out the line \"---\" or \"...\"")
-	}
-	return f, faults, len(faults) == 0 || !reflect.ValueOf(f).IsZero()
-}
-
-// plain turns the YAML library's words, which name Go types, into a reader's.
-// They quote the value too, which is left out: it may be a PIN in a wrong place.
-func plain(e string) string {
-	line, rest, _ := strings.Cut(e, ": ")
-	if field, ok := strings.CutPrefix(rest, "field "); ok {
-		if name, _, ok := strings.Cut(field, " not found in type "); ok {
-			return fmt.Sprintf("%s: unknown key %q", line, name)
-		}
-	}
-	if i := strings.LastIndex(rest, " into "); i >= 0 {
-		return line + ": must be " + wanted(rest[i+len(" into "):])
-	}
-	return e
-}
-
-// wanted says what the file needs where the code has the given Go type.
-func wanted(goType string) string {
-	switch {
-	case goType == "bool":
-		return "true or false"
-	case strings.HasPrefix(goType, "[]"):
-		return "a list"
-	case goType == "string", strings.HasPrefix(goType, "card."), goType == "config.Role":
-		return "text"
-	}
-	return "a mapping with keys of its own"
 }
 
 // Profile finds a configured card profile, or gives card.ErrNotFound.

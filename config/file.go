@@ -1,13 +1,12 @@
 package config
 
 import (
-	"fmt"
-	"strconv"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"latchkey/card"
+	"latchkey/config/strictyaml"
 )
 
 // file is the YAML file as it stands.
@@ -101,29 +100,8 @@ type profile struct {
 	WrongResponses    survived       `yaml:"wrong_responses_survived"`
 }
 
-// whole is a whole number, where one is given. It has to be written plainly: YAML
-// itself would take 1.5 for 1, and 010 for 8.
-type whole struct {
-	given bool
-	n     int
-}
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (w *whole) UnmarshalYAML(node *yaml.Node) error {
-	n, err := strconv.Atoi(node.Value)
-	if err != nil || strconv.Itoa(n) != node.Value {
-		return misread(node, "a whole number")
-	}
-	*w = whole{true, n}
-	return nil
-}
-
-func (w whole) or(otherwise int) int {
-	if w.given {
-		return w.n
-	}
-	return otherwise
-}
+// whole is a whole number, where one is given.
+type whole = strictyaml.Whole
 
 // duration is a duration with its unit, where one is given.
 type duration struct {
@@ -140,7 +118,7 @@ func (d *duration) UnmarshalYAML(node *yaml.Node) error {
 	}
 	v, err := time.ParseDuration(node.Value)
 	if err != nil {
-		return misread(node, "a duration such as 15m")
+		return strictyaml.Misread(node, "a duration such as 15m")
 	}
 	*d = duration{given: true, d: v}
 	return nil
@@ -168,16 +146,10 @@ func (s *survived) UnmarshalYAML(node *yaml.Node) error {
 	}
 	var w whole
 	if err := w.UnmarshalYAML(node); err != nil {
-		return misread(node, `a whole number, "unlimited" or "unknown"`)
+		return strictyaml.Misread(node, `a whole number, "unlimited" or "unknown"`)
 	}
 	// The numbers that stand for the two words are not theirs to be written;
 	// the profile's own check refuses 1 in words.
-	*s = survived(max(w.n, 1))
+	*s = survived(max(w.Or(1), 1))
 	return nil
-}
-
-// misread is the fault that the YAML library collects with its own. The value is
-// not repeated: it may be a PIN in a wrong place.
-func misread(node *yaml.Node, wanted string) error {
-	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: must be %s", node.Line, wanted)}}
 }
