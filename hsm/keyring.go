@@ -56,7 +56,10 @@ type Key struct {
 	Local            bool `json:"generated_in_token"`
 	// Fault says why the key is not used, empty where it is fit.
 	Fault string `json:"fault,omitempty"`
-	// Weakness is that of its use.
+	// Mechanisms is CKA_ALLOWED_MECHANISMS, the CKM_ numbers that the token lets the
+	// key be used with. An empty list binds it to none.
+	Mechanisms []uint `json:"allowed_mechanisms,omitempty"`
+	// Weakness is that of its use, and that no mechanisms bind it.
 	Weakness string `json:"weakness,omitempty"`
 
 	id     []byte
@@ -148,7 +151,7 @@ func (t *Token) reloadAnyway(ctx context.Context) error {
 	}
 	ring := make(map[keyName][]Key, len(keys))
 	for _, k := range keys {
-		if k.Extractable && slices.Contains(t.config.AllowExtractable, k.Label) {
+		if k.Fault == faultExtractable && slices.Contains(t.config.AllowExtractable, k.Label) {
 			k.Fault = ""
 		}
 		name := keyName{k.Label, k.Version}
@@ -301,16 +304,41 @@ func (s *session) key(h pkcs11.ObjectHandle) (_ Key, ok bool, err error) {
 		return Key{}, false, nil
 	}
 	k.KCV = s.kcvs(h, k.Type, named)
+	k.Mechanisms = s.mechanisms(h)
 	k.Weakness = k.Use.Weakness()
+	if len(k.Mechanisms) == 0 {
+		k.Weakness = strings.TrimPrefix(k.Weakness+"; "+unbound, "; ")
+	}
 	switch {
-	case k.Extractable:
-		k.Fault = "the key is extractable: it could leave the token"
 	case !k.Sensitive:
 		k.Fault = "the key is not sensitive: it can be read"
 	case k.Use == ForNothing:
 		k.Fault = "the key has none of CKA_DERIVE, CKA_ENCRYPT and CKA_UNWRAP, or CKA_UNWRAP with another"
+	case k.Extractable:
+		k.Fault = faultExtractable
 	}
 	return k, true, nil
+}
+
+const (
+	// faultExtractable is the one fault that Config.AllowExtractable does away with,
+	// so it comes after all others.
+	faultExtractable = "the key is extractable: it could leave the token"
+	unbound          = "the token does not bind the key to its mechanisms (CKA_ALLOWED_MECHANISMS)"
+)
+
+// mechanisms reads CKA_ALLOWED_MECHANISMS. The attribute is optional: a token
+// without it fails the call, which is no fault of the session's.
+func (s *session) mechanisms(h pkcs11.ObjectHandle) []uint {
+	attributes, err := s.ctx.GetAttributeValue(s.handle, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_ALLOWED_MECHANISMS, nil)})
+	if err != nil {
+		return nil
+	}
+	var list []uint
+	for number := range slices.Chunk(attributes[0].Value, 8) {
+		list = append(list, uint(ulong(number)))
+	}
+	return list
 }
 
 // isTrue reads a CK_BBOOL.

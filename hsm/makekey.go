@@ -109,6 +109,21 @@ func (s *session) makeMaster(n NewKey, create maker) (_ Key, err error) {
 	return k, err
 }
 
+// orUnbound makes a key, without CKA_ALLOWED_MECHANISMS where the token does not
+// know the attribute, as openCryptoki does not. Its use binds the key all the
+// same, and its Weakness tells what is missing.
+func orUnbound(template []*pkcs11.Attribute, create func([]*pkcs11.Attribute) (pkcs11.ObjectHandle, error)) (pkcs11.ObjectHandle, error) {
+	h, err := create(template)
+	if code(err) != pkcs11.CKR_ATTRIBUTE_TYPE_INVALID {
+		return h, err
+	}
+	fewer := slices.DeleteFunc(slices.Clone(template), func(a *pkcs11.Attribute) bool { return a.Type == pkcs11.CKA_ALLOWED_MECHANISMS })
+	if len(fewer) == len(template) {
+		return h, err
+	}
+	return create(fewer)
+}
+
 func (s *session) checkValue(h pkcs11.ObjectHandle, t card.KeyType) ([]byte, error) {
 	if !t.AES() {
 		attributes, err := s.ctx.GetAttributeValue(s.handle, h, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CHECK_VALUE, nil)})

@@ -218,6 +218,8 @@ func (s *session) create(t card.KeyType, value []byte, template []*pkcs11.Attrib
 		return 0, unfitInput("a key of type %s has %d bytes, not %d", t, t.Len(), len(value))
 	}
 	kept := append(withoutLength(template), pkcs11.NewAttribute(pkcs11.CKA_VALUE, value))
-	h, err := s.ctx.CreateObject(s.handle, kept)
-	return h, s.call("C_CreateObject", err)
+	return orUnbound(kept, func(template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
+		h, err := s.ctx.CreateObject(s.handle, template)
+		return h, s.call("C_CreateObject", err)
+	})
 }

@@ -144,8 +144,11 @@ func (t *Token) ImportUnder(ctx context.Context, n NewKey, label string, version
 // unwrapMaster unwraps a key and makes sure that it is of the length asked for:
 // tokens take the length from the wrapping, and not all of them say it.
 func (s *session) unwrapMaster(m []*pkcs11.Mechanism, under pkcs11.ObjectHandle, wrapped []byte, t card.KeyType, template []*pkcs11.Attribute) (_ pkcs11.ObjectHandle, err error) {
-	h, err := s.ctx.UnwrapKey(s.handle, m, under, wrapped, extractable(withoutLength(template)))
-	if err := s.call("C_UnwrapKey", err); err != nil {
+	h, err := orUnbound(extractable(withoutLength(template)), func(template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
+		h, err := s.ctx.UnwrapKey(s.handle, m, under, wrapped, template)
+		return h, s.call("C_UnwrapKey", err)
+	})
+	if err != nil {
 		return 0, err
 	}
 	n, err := s.measure(h)
@@ -261,6 +264,8 @@ func (s *session) generate(t card.KeyType, template []*pkcs11.Attribute) (pkcs11
 		mechanism = pkcs11.CKM_DES3_KEY_GEN
 	case card.AES128, card.AES192, card.AES256:
 	}
-	h, err := s.ctx.GenerateKey(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, slices.Clone(template))
-	return h, s.call("C_GenerateKey", err)
+	return orUnbound(slices.Clone(template), func(template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
+		h, err := s.ctx.GenerateKey(s.handle, []*pkcs11.Mechanism{pkcs11.NewMechanism(mechanism, nil)}, template)
+		return h, s.call("C_GenerateKey", err)
+	})
 }

@@ -11,11 +11,25 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	softhsmtest "latchkey/softhsm-test"
 	"latchkey/softhsm-test/softtoken"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"latchkey": main, "exits": exits})
+	testscript.Main(m, map[string]func(){"latchkey": main, "exits": exits, "plant": plant})
+}
+
+// plant puts a master key into a token for a script, as other software might: the
+// arguments are the token's folder and label, the key's label and its traits.
+func plant() {
+	token, err := softtoken.Existing(os.Args[1], os.Args[2])
+	if err == nil {
+		err = softhsmtest.Plant(token, os.Args[3], os.Args[4:]...)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // raceOptions keep the race detector from a second's sleep at the end of each of
