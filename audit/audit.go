@@ -30,6 +30,13 @@ const (
 	CardPut         Action = "card.put"
 	CardKeyPut      Action = "card.key-put"
 	CardTypePut     Action = "card-type.put"
+
+	KeyPropose   Action = "key.propose"
+	KeyApprove   Action = "key.approve"
+	KeyReject    Action = "key.reject"
+	KeyWithdraw  Action = "key.withdraw"
+	KeyExecute   Action = "key.execute"   // what was approved is done, or could not be
+	KeyTransport Action = "key.transport" // the token's transport key was made or shown
 )
 
 // Entry is one decision. Fields that do not apply are empty.
@@ -54,6 +61,10 @@ type Entry struct {
 	Profile    string `json:"profile,omitempty"`
 	MasterKey  string `json:"master_key,omitempty"`
 	KeyVersion int    `json:"key_version,omitempty"`
+	// Proposal is the ID of the proposal that an officer acted on, ProposalHash the
+	// hash of what it says.
+	Proposal     string `json:"proposal,omitempty"`
+	ProposalHash string `json:"proposal_hash,omitempty"`
 	// Policies are the IDs of the policies that decided, PolicyVersion the
 	// fingerprint of the policy set that they are in.
 	Policies      []string `json:"policies,omitempty"`

@@ -35,6 +35,8 @@ func (desk) Decide(context.Context, policy.Request) (policy.Decision, error) {
 	return policy.Decision{Allow: true}, nil
 }
 
+func (desk) Usable(context.Context, string, int) (string, error) { return "", nil }
+
 func (d desk) Respond(context.Context, card.AdminKey, card.Algorithm, card.Challenge) (card.Response, error) {
 	return bytes.Clone(d.response), nil
 }
@@ -51,7 +53,7 @@ func TestNoResponseIsStored(t *testing.T) {
 	response := card.Response{0xd1, 0x5c, 0x0a, 0xfe, 0x92, 0x33, 0xb7, 0x4e}
 	fakes := desk{response}
 	d := must[*unblock.Desk](t)(unblock.New(unblock.Config{
-		Cards: s, Ledger: s, Profiles: fakes, Operators: fakes, Policy: fakes, HSM: fakes,
+		Cards: s, Ledger: s, Profiles: fakes, Operators: fakes, Policy: fakes, Keys: fakes, HSM: fakes,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(), Lifetime: time.Minute,
 		Now: time.Now, NewID: func() string { return "process-1" },
 	}))

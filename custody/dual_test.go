@@ -1,0 +1,375 @@
+package custody_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/custody"
+	"latchkey/hsm"
+)
+
+// Whoever tries to get an act done without the officers that it takes is refused;
+// the proposal and the token stay as they are, and the log has the attempt.
+func TestDualControl(t *testing.T) {
+	ctx := t.Context()
+	for name, test := range map[string]struct {
+		attack func(w *world, p custody.Proposal) error
+		code   custody.Code
+	}{
+		"own proposal": {func(w *world, p custody.Proposal) error {
+			_, err := w.office.Approve(ctx, by("olga"), p.ID, p.Hash())
+			return err
+		}, custody.ProposalOwn},
+		"twice": {func(w *world, p custody.Proposal) error {
+			_, err := w.office.Approve(ctx, by("otto"), p.ID, p.Hash())
+			return err
+		}, custody.ProposalTwice},
+		"hash of another": {func(w *world, p custody.Proposal) error {
+			p.Parameters.Version = 3
+			_, err := w.office.Approve(ctx, by("petra"), p.ID, p.Hash())
+			return err
+		}, custody.ProposalHash},
+		"no hash": {func(w *world, p custody.Proposal) error {
+			_, err := w.office.Approve(ctx, by("petra"), p.ID, "")
+			return err
+		}, custody.ProposalHash},
+		"too late": {func(w *world, p custody.Proposal) error {
+			w.now = p.ExpiresAt
+			_, err := w.office.Approve(ctx, by("petra"), p.ID, p.Hash())
+			return err
+		}, custody.ProposalExpired},
+		"rejected": {func(w *world, p custody.Proposal) error {
+			if _, err := w.office.Reject(ctx, by("petra"), p.ID, "no"); err != nil {
+				return err
+			}
+			_, err := w.office.Approve(ctx, by("quentin"), p.ID, p.Hash())
+			return err
+		}, custody.ProposalClosed},
+		"withdrawn": {func(w *world, p custody.Proposal) error {
+			if _, err := w.office.Withdraw(ctx, by("olga"), p.ID); err != nil {
+				return err
+			}
+			_, err := w.office.Approve(ctx, by("quentin"), p.ID, p.Hash())
+			return err
+		}, custody.ProposalClosed},
+		"withdrawn by another": {func(w *world, p custody.Proposal) error {
+			_, err := w.office.Withdraw(ctx, by("otto"), p.ID)
+			return err
+		}, custody.ProposalNotYours},
+		"unknown": {func(w *world, p custody.Proposal) error {
+			_, err := w.office.Approve(ctx, by("petra"), "proposal-99", p.Hash())
+			return err
+		}, custody.ProposalUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			p := w.propose(fleet(custody.Generate, 2))
+			half, err := w.office.Approve(ctx, by("otto"), p.ID, p.Hash())
+			if err != nil || half.State != custody.Open || len(half.Approved) != 1 {
+				t.Fatalf("one approval of two: %s with %d (%v)", half.State, len(half.Approved), err)
+			}
+			if code := refused(t, test.attack(w, p)); code != test.code {
+				t.Errorf("code %s, want %s", code, test.code)
+			}
+			if w.token.calls != 0 || len(w.keys()) != 0 || w.state(2) != "" {
+				t.Errorf("the token was called %d times, holds %v, and the record is %q", w.token.calls, w.keys(), w.state(2))
+			}
+			log := w.entries()
+			if last := log[len(log)-1]; last.Outcome != audit.Deny || last.Code != string(test.code) || last.Client == "" {
+				t.Errorf("the log ends with %+v", last)
+			}
+		})
+	}
+}
+
+// An act with all its approvals is carried out at once, and each step is in the
+// log with the hash that was approved.
+func TestApproved(t *testing.T) {
+	w := newWorld(t, 2)
+	p := w.propose(fleet(custody.Generate, 1))
+	for _, officer := range []string{"otto", "petra"} {
+		w.now = w.now.Add(time.Minute)
+		var err error
+		if p, err = w.office.Approve(t.Context(), by(officer), p.ID, strings.ToUpper(p.Hash())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := w.token.Keys(t.Context())
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("keys %v (%v)", keys, err)
+	}
+	if p.State != custody.Executed || !slices.Equal(p.Result.KCV, keys[0].KCV) || len(p.Result.KCV) == 0 || p.Result.KCV[0].Convention != hsm.AESCMACZero {
+		t.Errorf("proposal is %s with check values %v; the key has %v", p.State, p.Result.KCV, keys[0].KCV)
+	}
+	if r, err := w.store.Record(t.Context(), "fleet", 1); err != nil || r.State != custody.PreActive || !slices.Equal(r.KCV, keys[0].KCV) || r.Proposal != p.ID {
+		t.Errorf("record %+v (%v)", r, err)
+	}
+	var steps []string
+	for _, e := range w.entries() {
+		steps = append(steps, string(e.Action)+" "+e.Client+" "+string(e.Outcome))
+		if e.ProposalHash != p.Hash() || e.Proposal != p.ID || e.MasterKey != "fleet" || e.KeyVersion != 1 {
+			t.Errorf("entry %+v is of something else", e)
+		}
+	}
+	want := []string{"key.propose olga permit", "key.approve otto permit", "key.approve petra permit", "key.execute petra permit"}
+	if !slices.Equal(steps, want) {
+		t.Errorf("log %q, want %q", steps, want)
+	}
+	// A statement that was read back from the database is still the one approved.
+	stored, err := w.store.Proposal(t.Context(), p.ID)
+	if err != nil || stored.Hash() != p.Hash() || len(stored.Approved) != 2 {
+		t.Errorf("stored: %+v (%v)", stored, err)
+	}
+}
+
+// Many officers approve at the same moment: the act is carried out once, however
+// they come between each other.
+func TestApprovalsRace(t *testing.T) {
+	w := newWorld(t, 3)
+	p := w.propose(fleet(custody.Generate, 1))
+	officers := strings.Split("abcdefgh", "")
+	var executed, counted atomic.Int32
+	var wg sync.WaitGroup
+	for _, officer := range officers {
+		wg.Go(func() {
+			got, err := w.office.Approve(t.Context(), by(officer), p.ID, p.Hash())
+			switch {
+			case err == nil && got.State == custody.Executed:
+				executed.Add(1)
+				counted.Add(1)
+			case err == nil:
+				counted.Add(1)
+			case refused(t, err) != custody.ProposalClosed:
+				t.Errorf("officer %s: %v", officer, err)
+			}
+		})
+	}
+	wg.Wait()
+	if executed.Load() != 1 || counted.Load() != 3 || w.token.calls != 1 || len(w.keys()) != 1 {
+		t.Errorf("%d saw it executed, %d approvals counted, %d calls of the token, keys %v; want 1, 3, 1 and one", executed.Load(), counted.Load(), w.token.calls, w.keys())
+	}
+}
+
+// Two proposals want the same version: one makes it, the other fails and says so.
+func TestSameVersionTwice(t *testing.T) {
+	w := newWorld(t, 1)
+	first, second := w.propose(fleet(custody.Generate, 1)), w.propose(fleet(custody.Generate, 1))
+	for _, p := range []custody.Proposal{first, second} {
+		if _, err := w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := w.office.Proposal(t.Context(), second.ID)
+	if err != nil || p.State != custody.Failed || p.Result.Error == "" || len(w.keys()) != 1 {
+		t.Errorf("the second is %s: %s (%v); keys %v", p.State, p.Result.Error, err, w.keys())
+	}
+}
+
+type outage struct{}
+
+func (outage) Error() string     { return "C_GenerateKey: CKR_DEVICE_REMOVED" }
+func (outage) Unavailable() bool { return true }
+
+// What the token refuses has failed and leaves the version free; what it did not
+// come back from is unknown, keeps the version, and is never tried again.
+func TestTokenFails(t *testing.T) {
+	for name, test := range map[string]struct {
+		before, after func() error
+		state         custody.ProposalState
+		record        custody.State
+	}{
+		"refuses":             {func() error { return hsm.ErrKeyUnfit }, nil, custody.Failed, ""},
+		"goes away":           {func() error { return outage{} }, nil, custody.Unknown, custody.PreActive},
+		"hangs":               {func() error { return context.DeadlineExceeded }, nil, custody.Unknown, custody.PreActive},
+		"goes away, having":   {nil, func() error { return outage{} }, custody.Unknown, custody.PreActive},
+		"complains, but made": {nil, func() error { return errors.New("C_CopyObject: CKR_ATTRIBUTE_VALUE_INVALID") }, custody.Unknown, custody.PreActive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1)
+			w.token.before, w.token.after = test.before, test.after
+			p := w.propose(fleet(custody.Generate, 1))
+			p, err := w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash())
+			if err != nil || p.State != test.state || p.Result.Error == "" || w.state(1) != test.record {
+				t.Errorf("%s, %q (%v); record %q", p.State, p.Result.Error, err, w.state(1))
+			}
+			log := w.entries()
+			if last := log[len(log)-1]; last.Action != audit.KeyExecute || last.Outcome != audit.Failure {
+				t.Errorf("the log ends with %+v", last)
+			}
+			if _, err := w.office.Approve(t.Context(), by("petra"), p.ID, p.Hash()); refused(t, err) != custody.ProposalClosed || w.token.calls != 1 {
+				t.Errorf("approved again: %v, %d calls of the token", err, w.token.calls)
+			}
+		})
+	}
+}
+
+// The process ends while the token is at work. After the restart the proposal is
+// unknown, the token is not asked again, and officers can end the matter either way.
+func TestCrash(t *testing.T) {
+	for name, made := range map[string]bool{"the key was made": true, "the key was not made": false} {
+		t.Run(name, func(t *testing.T) { crash(t, made) })
+	}
+}
+
+// crash has the process end before or after the token makes the key.
+func crash(t *testing.T, made bool) {
+	w := newWorld(t, 1)
+	end := func() error { panic("the process ends here") }
+	if made {
+		w.token.after = end
+	} else {
+		w.token.before = end
+	}
+	p := w.propose(fleet(custody.Generate, 1))
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the process did not crash")
+			}
+		}()
+		_, _ = w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash())
+	}()
+	if stored, err := w.store.Proposal(t.Context(), p.ID); err != nil || stored.State != custody.Executing {
+		t.Fatalf("on disk it is %s (%v)", stored.State, err)
+	}
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	w.token.before, w.token.after, w.token.calls = nil, nil, 0
+	w.open(1)
+	cut, err := w.office.Recover(t.Context())
+	if err != nil || len(cut) != 1 || cut[0].ID != p.ID || cut[0].State != custody.Unknown || w.token.calls != 0 {
+		t.Fatalf("recovered %+v (%v), %d calls of the token", cut, err, w.token.calls)
+	}
+	if again, err := w.office.Recover(t.Context()); err != nil || len(again) != 0 {
+		t.Errorf("recovered again: %+v (%v)", again, err)
+	}
+	got, err := w.office.Proposal(t.Context(), p.ID)
+	if err != nil || got.State != custody.Unknown || !strings.Contains(got.Result.Error, "look at the token") {
+		t.Errorf("it is %s: %s (%v)", got.State, got.Result.Error, err)
+	}
+	if why, err := w.office.Usable(t.Context(), "fleet", 1); why == "" || err != nil {
+		t.Errorf("a key that nobody knows of is usable: %v", err)
+	}
+	items, err := w.office.Inventory(t.Context())
+	if err != nil || len(items) != 1 || !strings.Contains(strings.Join(items[0].Remarks, "; "), "nobody knows") {
+		t.Errorf("the inventory says %+v (%v)", items, err)
+	}
+	if !made { // activating what is not there is refused; ending it is not
+		if _, err := w.office.Propose(t.Context(), by("olga"), fleet(custody.Activate, 1)); refused(t, err) != custody.KeyUnfit {
+			t.Errorf("activate: %v", err)
+		}
+		w.done(fleet(custody.Destroy, 1))
+		return
+	}
+	w.done(fleet(custody.Activate, 1))
+	if r, err := w.store.Record(t.Context(), "fleet", 1); err != nil || len(r.KCV) == 0 {
+		t.Errorf("the record has no check value: %+v (%v)", r, err)
+	}
+}
+
+// forgetful is a ledger that loses the write in which an act's outcome is told.
+type forgetful struct {
+	custody.Ledger
+	lose bool
+}
+
+func (f *forgetful) Keep(ctx context.Context, c custody.Change) error {
+	if f.lose && c.Proposal != nil && c.Proposal.State != custody.Executing {
+		return errors.New("disk full")
+	}
+	return f.Ledger.Keep(ctx, c)
+}
+
+// The token did it and the ledger cannot say so: the officer is told, and nobody
+// has it done again.
+func TestOutcomeNotWritten(t *testing.T) {
+	w := newWorld(t, 1)
+	ledger := &forgetful{Ledger: w.store}
+	w.configure(custody.Config{Token: w.token, Ledger: ledger, Approvals: 1})
+	p := w.propose(fleet(custody.Generate, 1))
+	ledger.lose = true
+	if _, err := w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash()); refused(t, err) != custody.AuditUnavailable {
+		t.Errorf("approve: %v", err)
+	}
+	if _, err := w.office.Approve(t.Context(), by("petra"), p.ID, p.Hash()); refused(t, err) != custody.ProposalClosed || w.token.calls != 1 {
+		t.Errorf("approve again: %v, %d calls of the token", err, w.token.calls)
+	}
+	ledger.lose = false
+	if cut, err := w.office.Recover(t.Context()); err != nil || len(cut) != 1 {
+		t.Errorf("recovered %+v (%v)", cut, err)
+	}
+}
+
+// One officer suspends at once; taking it back takes two.
+func TestSuspendAlone(t *testing.T) {
+	w := newWorld(t, 1)
+	w.done(fleet(custody.Generate, 1))
+	w.done(fleet(custody.Activate, 1))
+	p := w.propose(fleet(custody.Suspend, 1))
+	if p.State != custody.Executed || w.state(1) != custody.Suspended || p.Approvals != 0 {
+		t.Errorf("suspend: %s, key %s", p.State, w.state(1))
+	}
+	if p := w.propose(fleet(custody.Resume, 1)); p.State != custody.Open || w.state(1) != custody.Suspended {
+		t.Errorf("resume: %s, key %s", p.State, w.state(1))
+	}
+	for _, act := range custody.Acts() {
+		if act.Alone() != (act == custody.Suspend) {
+			t.Errorf("%s: alone is %v", act, act.Alone())
+		}
+	}
+}
+
+// A suspicion does not wait for the token: a key is stopped while it is away.
+func TestSuspendWithoutToken(t *testing.T) {
+	w := newWorld(t, 1)
+	w.done(fleet(custody.Generate, 1))
+	w.done(fleet(custody.Activate, 1))
+	if err := w.token.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p := w.propose(fleet(custody.Suspend, 1)); p.State != custody.Executed || w.state(1) != custody.Suspended {
+		t.Errorf("suspend: %s, key %s", p.State, w.state(1))
+	}
+	if _, err := w.office.Propose(t.Context(), by("olga"), fleet(custody.Resume, 1)); refused(t, err) != custody.HSMUnavailable {
+		t.Errorf("resume: %v", err)
+	}
+}
+
+// A key that nobody registered counts as active, or with Strict as not yet; its
+// first act registers it.
+func TestUnregistered(t *testing.T) {
+	w := newWorld(t, 1)
+	n := hsm.NewKey{Label: "fleet", Version: 1, Type: card.AES256, Use: hsm.ForDeriving}
+	if _, err := w.token.Token.Generate(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if why, err := w.office.Usable(t.Context(), "fleet", 1); why != "" || err != nil {
+		t.Errorf("not registered: %q (%v)", why, err)
+	}
+	w.configure(custody.Config{Token: w.token, Ledger: w.store, Approvals: 1, Strict: true})
+	if why, err := w.office.Usable(t.Context(), "fleet", 1); why != "is not registered" || err != nil {
+		t.Errorf("not registered, strict: %q (%v)", why, err)
+	}
+	w.done(fleet(custody.Activate, 1))
+	if why, err := w.office.Usable(t.Context(), "fleet", 1); why != "" || err != nil {
+		t.Errorf("activated: %q (%v)", why, err)
+	}
+	w.configure(custody.Config{Token: w.token, Ledger: w.store, Approvals: 1})
+	w.done(fleet(custody.Deactivate, 1))
+	if why, err := w.office.Usable(t.Context(), "fleet", 1); why != "" || err != nil {
+		t.Errorf("deactivated: %q (%v)", why, err)
+	}
+	if _, err := w.office.Propose(t.Context(), by("olga"), fleet(custody.Activate, 7)); refused(t, err) != custody.KeyUnknown {
+		t.Errorf("a key that is nowhere: %v", err)
+	}
+}

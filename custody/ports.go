@@ -1,0 +1,98 @@
+package custody
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/hsm"
+)
+
+// ErrConflict says that a Change does not fit what is stored: somebody else
+// changed the proposal or the key meanwhile.
+var ErrConflict = errors.New("the proposal or the key was changed meanwhile")
+
+// Token is the HSM token that the keys are in, as *hsm.Token is.
+type Token interface {
+	Info() hsm.TokenInfo
+	Keys(ctx context.Context) ([]hsm.Key, error)
+	Generate(ctx context.Context, n hsm.NewKey) (hsm.Key, error)
+	GenerateWithBackup(ctx context.Context, n hsm.NewKey, to hsm.TransportKey) (hsm.Backup, error)
+	ImportWrapped(ctx context.Context, n hsm.NewKey, transport string, wrapped []byte) (hsm.Key, error)
+	ImportUnder(ctx context.Context, n hsm.NewKey, label string, version int, w card.Wrapping, wrapped []byte) (hsm.Key, error)
+	MakeTransportKey(ctx context.Context, label string) (hsm.TransportKey, error)
+	Destroy(ctx context.Context, label string, version int) error
+}
+
+// Change is one durable write: what it names is stored with its audit entries, or
+// nothing is.
+type Change struct {
+	// Proposal as it is to be, made from revision From, 0 for a new one; nil where
+	// no proposal changes.
+	Proposal *Proposal
+	From     int64
+	// Key as it is to be, made from revision KeyFrom, 0 for a new one; nil where no
+	// key changes. Forget takes the record away instead.
+	Key     *Record
+	KeyFrom int64
+	Forget  bool
+	// Current makes the named key's version the current one.
+	Current bool
+
+	Entries []audit.Entry
+}
+
+// Ledger keeps proposals and records.
+type Ledger interface {
+	// Keep makes the change durable, or gives ErrConflict with nothing changed.
+	Keep(ctx context.Context, c Change) error
+	// Append makes a lone audit entry durable.
+	Append(ctx context.Context, e audit.Entry) error
+	// Proposal finds a proposal, or gives card.ErrNotFound.
+	Proposal(ctx context.Context, id string) (Proposal, error)
+	// Proposals gives a page of the proposals, the newest first, and the cursor of
+	// the page after, "" on the last.
+	Proposals(ctx context.Context, q Query) (page []Proposal, next string, err error)
+	// Record finds a key's record, or gives card.ErrNotFound.
+	Record(ctx context.Context, key string, version int) (Record, error)
+	// Records lists all records, by key and version.
+	Records(ctx context.Context) ([]Record, error)
+	// Current is a key's current version, 0 where none was named.
+	Current(ctx context.Context, key string) (int, error)
+}
+
+// Query asks for proposals.
+type Query struct {
+	State ProposalState // only those in this state, "" for all
+	At    time.Time     // the moment at which an open one counts as expired
+	Limit int           // the most to give
+	After string        // the cursor that came with the page before, or ""
+}
+
+// ErrQuery says that a cursor is not one that came with a page.
+var ErrQuery = errors.New("the cursor is not one that came with a page; start again without it")
+
+// Group is the cards of one type that have the same master key version: one row
+// of a count, and what a page of cards is asked for by.
+type Group struct {
+	Type    string
+	Version int // as it is stored; 0 is the profile's
+	Cards   int
+}
+
+// Cards knows which cards there are.
+type Cards interface {
+	CardTypes(ctx context.Context) ([]card.Type, error)
+	// CardGroups counts the cards of each type and version, in that order.
+	CardGroups(ctx context.Context) ([]Group, error)
+	// CardsOf gives the cards of a group whose serial number is after the given
+	// one, in their order, limit of them at most.
+	CardsOf(ctx context.Context, g Group, after string, limit int) ([]card.Card, error)
+}
+
+// Profiles finds card profiles. It gives card.ErrNotFound for what is not there.
+type Profiles interface {
+	Profile(id string) (card.Profile, error)
+}
