@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"latchkey/card"
-	"latchkey/card/family"
 	"latchkey/hsm"
 	"latchkey/policy"
 )
@@ -28,6 +27,11 @@ const (
 	DefaultPerSecond = 50
 	DefaultBurst     = 100
 	maxSessions      = 1024
+
+	DefaultApprovals        = 1
+	DefaultProposalLifetime = 24 * time.Hour
+	maxApprovals            = 16
+	maxProposalLifetime     = 30 * 24 * time.Hour
 )
 
 // report takes one fault: its place in the file, and what to do.
@@ -49,6 +53,7 @@ func check(f file, folder string, fault report) *Config {
 		Cards:   Cards{DefaultMaxAge, card.DefaultCardStates(), card.DefaultHolderStates()},
 		Unblock: Unblock{DefaultLifetime},
 		Limits:  Limits{f.Limits.PerSecond.Or(DefaultPerSecond), f.Limits.Burst.Or(DefaultBurst)},
+		Custody: Custody{f.Custody.Approvals.Or(DefaultApprovals), DefaultProposalLifetime, f.Custody.Strict},
 		Log:     or(f.Log.Level, "info"),
 	}
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil {
@@ -66,6 +71,7 @@ func check(f file, folder string, fault report) *Config {
 	checkHSM(c.HSM, fault)
 	checkStore(c, fault)
 	checkCards(c, f, fault)
+	checkCustody(c, f, fault)
 	c.Operators = checkOperators(f.Operators, fault)
 	c.Clients = checkClients(f.Clients, c.Operators, fault)
 	c.Profiles = checkProfiles(f.Profiles, fault)
@@ -218,6 +224,18 @@ func checkCards(c *Config, f file, fault report) {
 	}
 }
 
+func checkCustody(c *Config, f file, fault report) {
+	if c.Custody.Approvals < 1 || c.Custody.Approvals > maxApprovals {
+		fault("custody.approvals", "must be from 1 to %d; they count besides the proposer's own", maxApprovals)
+	}
+	if f.Custody.Lifetime.given {
+		c.Custody.Lifetime = f.Custody.Lifetime.d
+		if c.Custody.Lifetime < time.Minute || c.Custody.Lifetime > maxProposalLifetime {
+			fault("custody.lifetime", "must be from 1m to 720h")
+		}
+	}
+}
+
 func checkOperators(list []operator, fault report) []policy.Operator {
 	var operators []policy.Operator
 	seen := make(map[string]bool)
@@ -288,17 +306,15 @@ func checkProfiles(list []profile, fault report) map[string]card.Profile {
 			once(seen, place+".id", l.ID, fault)
 		}
 		p := card.Profile{
-			ID: l.ID, Name: or(l.Name, l.ID),
-			Scheme: l.Scheme, MasterKey: l.MasterKey, MasterKeyVersion: l.MasterKeyVersion.Or(1),
+			ID: l.ID, Name: or(l.Name, l.ID), Algorithm: l.ResponseAlgorithm,
+			CardKeyType: l.CardKeyType, Scheme: l.Scheme, MasterKey: l.MasterKey, MasterKeyVersion: l.MasterKeyVersion.Or(1),
 			Counter: card.Counter{Bits: l.CounterBits.Or(0), After: l.CounterAfter}, Wrapping: l.Wrapping,
+			Retry: card.RetryLimit(l.WrongResponses),
 		}
-		faults, ok := answering(&p, l)
-		for _, f := range faults {
-			fault(place+"."+f.Field, "%s", f.Detail)
+		if p.Algorithm == "" {
+			p.Algorithm = card.AlgorithmFor(p.CardKeyType)
 		}
-		if !ok { // the family's cards cannot be answered: the rest says nothing
-			continue
-		}
+		p.ChallengeLen = l.ChallengeLength.Or(p.Algorithm.Block())
 		number := l.KeyNumber.Or(1)
 		if number < 0 || number > 255 {
 			fault(place+".key_number", "must be from 0 to 255")
@@ -311,39 +327,14 @@ func checkProfiles(list []profile, fault report) map[string]card.Profile {
 			}
 		}
 		for _, f := range p.Faults() {
-			said := slices.ContainsFunc(faults, func(said card.Fault) bool { return said.Field == f.Field })
-			if said || f.Field == "input" && unread != nil {
-				continue // it would be said twice, or be said to be missing
+			if f.Field == "input" && unread != nil {
+				continue // it would only be said to be missing
 			}
 			fault(place+"."+f.Field, "%s", f.Detail)
 		}
 		profiles[p.ID] = p
 	}
 	return profiles
-}
-
-// answering fills in how the profile's cards are answered, which its family may
-// say in its place. It is not ok where the family leaves nothing to go on with.
-func answering(p *card.Profile, l profile) (faults []card.Fault, ok bool) {
-	p.Algorithm, p.CardKeyType, p.Retry = l.ResponseAlgorithm, l.CardKeyType, l.WrongResponses.limit
-	p.ChallengeLen = l.ChallengeLength.Or(0)
-	if l.Family != "" {
-		f, err := family.Find(l.Family)
-		if err != nil {
-			return []card.Fault{{Field: "family", Detail: err.Error()}}, false
-		}
-		faults = f.Complete(p, family.Own{ChallengeLength: l.ChallengeLength.Given(), Retry: l.WrongResponses.given})
-		if f.Unblock == family.PUKOnly {
-			return faults, false
-		}
-	}
-	if p.Algorithm == "" {
-		p.Algorithm = card.AlgorithmFor(p.CardKeyType)
-	}
-	if p.ChallengeLen == 0 && !l.ChallengeLength.Given() {
-		p.ChallengeLen = p.Algorithm.Block()
-	}
-	return faults, true
 }
 
 // once reports an ID that is no line of text or was there before.

@@ -28,6 +28,7 @@ type Config struct {
 	Cards   Cards
 	Unblock Unblock
 	Limits  Limits
+	Custody Custody
 	Log     string // level
 
 	Clients   []Client
@@ -64,6 +65,15 @@ type Cards struct {
 
 // Unblock holds the times of the unblock process.
 type Unblock struct{ Lifetime time.Duration }
+
+// Custody says how master keys are kept.
+type Custody struct {
+	// Approvals is how many officers besides the proposer have to approve an act.
+	Approvals int
+	Lifetime  time.Duration // of a proposal
+	// Strict has keys that are not in the ledger count as not yet active.
+	Strict bool
+}
 
 // Role is what a client may do; see openapi.yaml's x-roles.
 type Role string

@@ -60,14 +60,15 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Clients) != 3 || len(c.Operators) != 2 || len(c.Profiles) != 6 {
+	if len(c.Clients) != 3 || len(c.Operators) != 2 || len(c.Profiles) != 5 {
 		t.Errorf("%d clients, %d operators, %d profiles", len(c.Clients), len(c.Operators), len(c.Profiles))
 	}
-	shown := []any{c.Listen, c.Store, c.Cards, c.Unblock, c.Log}
+	shown := []any{c.Listen, c.Store, c.Cards, c.Unblock, c.Custody, c.Log}
 	defaults := []any{
 		config.DefaultListen, filepath.Join(dir, config.DefaultStore),
 		config.Cards{MaxAge: config.DefaultMaxAge, States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates()},
-		config.Unblock{Lifetime: config.DefaultLifetime}, "info",
+		config.Unblock{Lifetime: config.DefaultLifetime},
+		config.Custody{Approvals: config.DefaultApprovals, Lifetime: config.DefaultProposalLifetime}, "info",
 	}
 	if diff := cmp.Diff(defaults, shown); diff != "" {
 		t.Errorf("the example differs from the defaults (-default +shown):\n%s", diff)

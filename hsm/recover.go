@@ -11,9 +11,9 @@ import (
 )
 
 // ErrPIN says that the token refused the PIN. It was tried once, and is not
-// tried again until the process restarts or TryPINAgain is called: tokens lock after
+// tried again until the process restarts or TryPIN is called: tokens lock after
 // a few wrong ones.
-var ErrPIN = errors.New("the token refused the PIN, and it is not tried again")
+var ErrPIN = errors.New("the token refused the PIN; it is not tried again until a restart, or until told so")
 
 // heal does what an error calls for and tells whether to try once more.
 func (t *Token) heal(ctx context.Context, err error) bool {
@@ -124,18 +124,14 @@ func (t *Token) keepAlive() error {
 		_, err := runAnyway(t.background, t, false, func(s *session) (struct{}, error) {
 			return struct{}{}, s.touch()
 		})
-		down := t.down.Load()
 		var busy *busyError
-		switch {
-		case errors.As(err, &busy) && down != nil:
-			return down
-		case errors.As(err, &busy):
+		if errors.As(err, &busy) {
 			return nil // all are in use, so none is idle
 		}
 		if err != nil {
 			return err
 		}
-		if down != nil {
+		if t.down.Load() != nil {
 			return nil // one that works is enough to close the circuit
 		}
 	}
@@ -181,25 +177,22 @@ func (t *Token) bringBack(cause error) error {
 // login makes sure that the user is logged in, one caller at a time. It does
 // nothing where the login still holds, unless always is set.
 func (t *Token) login(ctx context.Context, always bool) error {
-	ctx, cancel := context.WithTimeout(ctx, t.config.CallTimeout)
-	defer cancel()
 	select {
 	case t.logins <- struct{}{}:
+		defer func() { <-t.logins }()
 	case <-ctx.Done():
 		return &busyError{ctx.Err()}
 	}
 	if t.pinRefused.Load() {
-		<-t.logins
 		return ErrPIN
 	}
+	ctx, cancel := context.WithTimeout(ctx, t.config.CallTimeout)
+	defer cancel()
 	if err := t.module.enter(ctx); err != nil {
-		<-t.logins
 		return err
 	}
 	done := make(chan error, 1)
 	go func() {
-		// A login that hangs stays the one login that is under way.
-		defer func() { <-t.logins }()
 		defer t.module.leave()
 		done <- t.loginNow(always)
 	}()
@@ -262,23 +255,10 @@ func (t *Token) logIn(anchor pkcs11.SessionHandle) error {
 	return failed("C_Login", err)
 }
 
-// PINRefused tells whether the token refused the PIN, so that nothing works until
-// TryPINAgain.
-func (t *Token) PINRefused() bool { return t.pinRefused.Load() }
-
-// TryPINAgain reads the PIN anew after the token refused it and has it tried,
-// once. It does nothing where the PIN was not refused.
-func (t *Token) TryPINAgain(ctx context.Context) error {
-	if !t.pinRefused.Load() {
-		return nil
-	}
-	if t.config.Reread != nil {
-		pin, err := t.config.Reread()
-		if err != nil {
-			return err
-		}
-		t.pin.Store(&pin)
-	}
+// TryPIN takes a PIN anew after the token refused the one before, and has it
+// tried, once.
+func (t *Token) TryPIN(ctx context.Context, pin PIN) error {
+	t.pin.Store(&pin)
 	t.pinRefused.Store(false)
 	if err := t.login(ctx, true); err != nil {
 		return err

@@ -27,8 +27,6 @@ const (
 type Config struct {
 	Token Selector
 	PIN   PIN
-	// Reread, where set, reads the PIN anew for TryPINAgain.
-	Reread func() (PIN, error)
 	// Sessions bounds the pool, DefaultSessions if 0.
 	Sessions int
 	// Spare is how many sessions may take the place of ones whose call hangs, half
@@ -153,11 +151,7 @@ func (t *Token) Close(ctx context.Context) error {
 	close(t.stop)
 	t.cancel()
 	<-t.watched
-	select {
-	case t.logins <- struct{}{}: // for good: nobody logs in any more
-	case <-ctx.Done():
-		return &busyError{ctx.Err()}
-	}
+	t.logins <- struct{}{} // for good: nobody logs in any more
 	if err := t.module.enter(ctx); err != nil {
 		return err
 	}

@@ -139,10 +139,11 @@ type registration struct {
 	caller   unblock.Caller
 	profiles map[string]string    // of the card types met
 	cards    map[string]card.Card // the cards met, as they are to be
+	fresh    map[string]int       // master key versions of new cards, by profile
 }
 
 func (s *Server) registration(caller unblock.Caller) *registration {
-	return &registration{s, caller, map[string]string{}, map[string]card.Card{}}
+	return &registration{s, caller, map[string]string{}, map[string]card.Card{}, map[string]int{}}
 }
 
 // prepare makes a card of its body with the audit entry that tells of it, or
@@ -267,8 +268,8 @@ func (r *registration) known(ctx context.Context, serial string) (card.Card, err
 
 // complete fills in what the card's data does not say: of a card that is known
 // what stands, for issuing a card is what decides its master key version and its
-// wrapped key; of a new card the profile's version, so that it keeps it when the
-// profile moves on.
+// wrapped key; of a new card the key's current version, so that it keeps it when
+// that moves on.
 func (r *registration) complete(ctx context.Context, c *card.Card, profile string) error {
 	if c.MasterKeyVersion != 0 && len(c.WrappedKey) != 0 {
 		return nil
@@ -287,12 +288,18 @@ func (r *registration) complete(ctx context.Context, c *card.Card, profile strin
 		c.MasterKeyVersion = known.MasterKeyVersion
 		return nil
 	}
+	if version, met := r.fresh[profile]; met {
+		c.MasterKeyVersion = version
+		return nil
+	}
 	p, err := r.Profiles.Profile(profile)
 	if err != nil {
 		return refuse(codeProfileUnknown, fmt.Sprintf("The card type's profile %s is not configured. Name the card's master_key_version, or mend the card type.", profile))
 	}
-	c.MasterKeyVersion = p.MasterKeyVersion
-	return nil
+	if c.MasterKeyVersion, err = r.Custody.NewCardVersion(ctx, p); err == nil {
+		r.fresh[profile] = c.MasterKeyVersion
+	}
+	return err
 }
 
 // cardOf reads a card's body, and lists what in it is not even text.

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/card"
+	"latchkey/custody"
 	"latchkey/server/api"
 	"latchkey/store"
 	"latchkey/unblock"
@@ -71,6 +72,7 @@ func problems() []problem {
 		{string(unblock.CardDataMissing), http.StatusConflict, "The card's data is incomplete", "Register the CUID or KDD that the card's profile derives its admin key from."},
 		{string(unblock.PolicyDenied), http.StatusForbidden, "The operator policy does not permit this", "The detail says which policy decided, in its own words."},
 		{string(unblock.AttemptsExhausted), http.StatusConflict, "The card has no attempt left to give", "Report the outcome of the processes before. Where none worked, replace the card."},
+		{string(unblock.KeyNotUsable), http.StatusConflict, "The master key is not used in its state", "Tell a security officer: the key is suspended, compromised, destroyed or not yet active. Cards of a compromised key have to be issued anew."},
 		{string(unblock.ChallengeNotHex), http.StatusUnprocessableEntity, "The challenge is not hex", "Read the challenge from the card's screen again; it has the digits 0-9 and A-F."},
 		{string(unblock.ChallengeAmbiguous), http.StatusUnprocessableEntity, "The challenge is ambiguous", "Ask for the character that the detail names; nothing is guessed."},
 		{string(unblock.ChallengeLength), http.StatusUnprocessableEntity, "The challenge has the wrong length", "Count the groups; the detail says how many digits this card's challenge has."},
@@ -83,6 +85,19 @@ func problems() []problem {
 		{string(unblock.ProcessConflict), http.StatusConflict, "The process was changed meanwhile", "Read the process again before going on."},
 		{codeTypeUnknown, http.StatusNotFound, "The card type is not registered", "Register it with PUT /v1/card-types/{id}."},
 		{codeProfileUnknown, http.StatusUnprocessableEntity, "The card profile is not configured", "Use one of the profiles in the server's configuration."},
+		{string(custody.KeyUnknown), http.StatusNotFound, "There is no such master key", "Compare name and version with the inventory, GET /v1/keys."},
+		{string(custody.KeyExists), http.StatusConflict, "The master key version exists or did", "Choose the next version; none is ever used twice."},
+		{string(custody.KeyTransition), http.StatusConflict, "The master key's state does not allow this act", "The detail says which states the act is for; docs/key-lifecycle.md shows them all."},
+		{string(custody.KeyUnfit), http.StatusConflict, "The token does not hold the master key as it has to be", "The detail says what is wrong. Look at the key in the inventory, GET /v1/keys."},
+		{string(custody.ProposalUnknown), http.StatusNotFound, "There is no such proposal", "Use an ID of GET /v1/key-proposals."},
+		{string(custody.ProposalOwn), http.StatusForbidden, "Nobody approves their own proposal", "Have another security officer approve it."},
+		{string(custody.ProposalTwice), http.StatusConflict, "The officer has approved already", "Have another security officer approve it."},
+		{string(custody.ProposalHash), http.StatusConflict, "The hash is not that of the proposal", "Look at what is proposed again, and approve the hash that is shown with it if it is what you want."},
+		{string(custody.ProposalClosed), http.StatusConflict, "The proposal is closed", "Read it to see how it ended. Propose again what is still wanted."},
+		{string(custody.ProposalExpired), http.StatusConflict, "The proposal has expired", "Propose it again, and have it approved sooner."},
+		{string(custody.ProposalNotYours), http.StatusForbidden, "Only its proposer withdraws a proposal", "Reject it instead; any security officer may."},
+		{string(custody.ProposalToken), http.StatusConflict, "The proposal is for another token", "Propose it again on the server that works with the token meant."},
+		{string(custody.ProposalConflict), http.StatusConflict, "The proposal or the key was changed meanwhile", "Read it again before going on."},
 		{string(unblock.PolicyFailed), http.StatusInternalServerError, "The operator policy could not be evaluated", "Tell a security officer; the server's log says why. Nothing was given out."},
 		{string(unblock.ProfileUnusable), http.StatusInternalServerError, "The card type's profile cannot be used", "Tell an administrator; the profile is not in the server's configuration."},
 		{string(unblock.HSMRefused), http.StatusInternalServerError, "The HSM cannot answer for this card", "Tell a security officer; the server's log says why. Nothing was given out."},
@@ -148,6 +163,7 @@ func problemOf(code string) (problem, bool) {
 func document(err error, requestID string) *api.Problem {
 	var ours *refusal
 	var desk *unblock.Refusal
+	var office *custody.Refusal
 	var routing *echo.HTTPError
 	doc := &api.Problem{Code: codeInternal, Detail: "Something went wrong in the server. Tell an administrator the request ID."}
 	switch {
@@ -158,6 +174,8 @@ func document(err error, requestID string) *api.Problem {
 		}
 	case errors.As(err, &desk):
 		doc.Code, doc.Detail, doc.Check = string(desk.Code), desk.Detail, string(desk.Check)
+	case errors.As(err, &office):
+		doc.Code, doc.Detail = string(office.Code), office.Detail
 	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:
 		doc.Code, doc.Detail = codeRoute, "There is nothing at this path."
 	case errors.As(err, &routing) && routing.Code == http.StatusMethodNotAllowed:

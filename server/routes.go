@@ -33,6 +33,8 @@ func (s *Server) routes() []route {
 		readers  = []Role{Backend, Operator, Supervisor, Administrator}
 		writers  = []Role{Backend, Administrator}
 		admins   = []Role{Administrator}
+		officers = []Role{SecurityOfficer}
+		watchers = []Role{SecurityOfficer, Auditor}
 		everyone = []Role{Backend, Operator, Supervisor, Administrator, SecurityOfficer, Auditor}
 	)
 	return []route{
@@ -52,6 +54,17 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/v1/card-types", s.listCardTypes, everyone},
 		{http.MethodGet, "/v1/card-types/{id}", s.getCardType, everyone},
 		{http.MethodPut, "/v1/card-types/{id}", s.putCardType, admins},
+
+		{http.MethodGet, "/v1/keys", s.listKeys, watchers},
+		{http.MethodGet, "/v1/keys/{label}/plan", s.getKeyPlan, watchers},
+		{http.MethodGet, "/v1/keys/{label}/{version}/cards", s.listAffectedCards, watchers},
+		{http.MethodGet, "/v1/key-proposals", s.listProposals, watchers},
+		{http.MethodPost, "/v1/key-proposals", s.propose, officers},
+		{http.MethodGet, "/v1/key-proposals/{id}", s.getProposal, watchers},
+		{http.MethodPost, "/v1/key-proposals/{id}/approve", s.approveProposal, officers},
+		{http.MethodPost, "/v1/key-proposals/{id}/reject", s.rejectProposal, officers},
+		{http.MethodPost, "/v1/key-proposals/{id}/withdraw", s.withdrawProposal, officers},
+		{http.MethodGet, "/v1/transport-key", s.getTransportKey, officers},
 
 		{http.MethodGet, "/healthz", s.getHealth, nil},
 		{http.MethodGet, "/readyz", s.getReadiness, nil},

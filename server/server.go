@@ -14,6 +14,8 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/custody"
+	"latchkey/hsm"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -50,11 +52,28 @@ type Directory interface {
 	CardTypes(ctx context.Context) ([]card.Type, error)
 }
 
+// Custody keeps master keys, as *custody.Office does. Errors are *custody.Refusal,
+// and custody.ErrQuery for a cursor that did not come with a page.
+type Custody interface {
+	Inventory(ctx context.Context) ([]custody.Item, error)
+	Plan(ctx context.Context, key string) (custody.Plan, error)
+	Affected(ctx context.Context, key string, version int, after string, limit int) (cards []card.Card, next string, err error)
+	NewCardVersion(ctx context.Context, p card.Profile) (int, error)
+	Propose(ctx context.Context, who custody.Officer, d custody.Draft) (custody.Proposal, error)
+	Approve(ctx context.Context, who custody.Officer, id, hash string) (custody.Proposal, error)
+	Reject(ctx context.Context, who custody.Officer, id, reason string) (custody.Proposal, error)
+	Withdraw(ctx context.Context, who custody.Officer, id string) (custody.Proposal, error)
+	Proposal(ctx context.Context, id string) (custody.Proposal, error)
+	Proposals(ctx context.Context, q custody.Query) (page []custody.Proposal, next string, err error)
+	TransportKey(ctx context.Context, who custody.Officer) (hsm.TransportKey, error)
+}
+
 // Config is what a Server works with. All fields are required but Console, Rate,
 // Ready and Version.
 type Config struct {
 	Desk      Desk
 	Directory Directory
+	Custody   Custody
 	Profiles  unblock.Profiles
 	Clients   []Client
 
@@ -94,7 +113,7 @@ var openAPI []byte
 // New makes a Server, or says what is wrong with its configuration.
 func New(c Config) (*Server, error) {
 	for name, missing := range map[string]bool{
-		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Profiles": c.Profiles == nil,
+		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Profiles": c.Profiles == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
 		"TLS": c.TLS == nil, "Logger": c.Logger == nil, "Now": c.Now == nil,
 	} {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"latchkey/custody"
 	"latchkey/unblock"
 )
 
@@ -66,12 +67,15 @@ func (t *trace) caller() unblock.Caller {
 func (t *trace) note(err error) {
 	var ours *refusal
 	var desk *unblock.Refusal
+	var office *custody.Refusal
 	var routing *echo.HTTPError
 	switch {
 	case errors.As(err, &ours):
 		t.problem, t.cause = ours.code, ours.cause
 	case errors.As(err, &desk):
 		t.problem, t.cause = string(desk.Code), desk.Unwrap()
+	case errors.As(err, &office):
+		t.problem, t.cause = string(office.Code), office.Unwrap()
 	case errors.As(err, &routing):
 		t.problem = document(err, "").Code
 	default:

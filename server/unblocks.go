@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -178,12 +177,6 @@ func (s *Server) replyUnblock(c echo.Context, p unblock.Process) error {
 }
 
 func unblockBody(p unblock.Process, about card.Card) api.Unblock {
-	moment := func(t time.Time) *time.Time {
-		if t.IsZero() {
-			return nil
-		}
-		return &t
-	}
 	return api.Unblock{
 		ID: p.ID, State: string(p.State), Outcome: string(p.Outcome), Operator: p.Operator, Reason: p.Reason,
 		StartedAt: p.StartedAt, ExpiresAt: p.ExpiresAt, AnsweredAt: moment(p.AnsweredAt), FinishedAt: moment(p.FinishedAt),

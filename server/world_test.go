@@ -27,6 +27,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/custody"
 	"latchkey/hsm"
 	"latchkey/policy"
 	"latchkey/server/api"
@@ -130,6 +131,8 @@ func worldClients() []Client {
 		{Name: "mute", Subject: "CN=mute,O=Example", Roles: []Role{Backend}},
 		{Name: "anna", SAN: "email:anna@example.org", Roles: []Role{Operator}, Operator: "anna"},
 		{Name: "admin", SAN: "uri:spiffe://example/admin", Roles: []Role{Administrator}},
+		{Name: "olga", Subject: "CN=olga,O=Example", Roles: []Role{SecurityOfficer}},
+		{Name: "otto", Subject: "CN=otto,O=Example", Roles: []Role{SecurityOfficer}},
 		{Name: "auditor", SAN: "dns:auditor.example.org", Roles: []Role{Auditor}},
 	}
 }
@@ -160,8 +163,15 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	office, err := custody.New(custody.Config{
+		Token: w.token, Ledger: w.store, Cards: w.store, Profiles: worldProfiles(),
+		Approvals: 1, Lifetime: 24 * time.Hour, Now: w.clock.Now, NewID: uuid.NewString,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	desk, err := unblock.New(unblock.Config{
-		Cards: w.store, Profiles: worldProfiles(), Policy: engine, HSM: w.token, Ledger: w.store,
+		Cards: w.store, Profiles: worldProfiles(), Policy: engine, Keys: office, HSM: w.token, Ledger: w.store,
 		Operators:  operators{"anna": {ID: "anna", Name: "Anna", Roles: []string{"operator"}}},
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute,
@@ -180,7 +190,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	config := Config{
-		Desk: desk, Directory: w.store, Profiles: worldProfiles(), Clients: worldClients(),
+		Desk: desk, Directory: w.store, Custody: office, Profiles: worldProfiles(), Clients: worldClients(),
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		TLS: &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate.TLS()},

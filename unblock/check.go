@@ -14,6 +14,7 @@ const (
 	CardDataFresh         Check = "card data fresh and complete"
 	PolicyPermits         Check = "policy permits"
 	AttemptsLeft          Check = "attempts left"
+	KeyUsable             Check = "master key usable"
 	ChallengeParsed       Check = "challenge parsed"
 	ResponseDerived       Check = "response derived in the HSM"
 	AuditDurable          Check = "audit entry durable"
@@ -24,6 +25,6 @@ const (
 func StartChecks() []Check {
 	return []Check{
 		CallerAuthenticated, OperatorAuthenticated, CardFound, CardActive, HolderActive,
-		UseCaseEnabled, CardDataFresh, PolicyPermits, AttemptsLeft,
+		UseCaseEnabled, CardDataFresh, PolicyPermits, AttemptsLeft, KeyUsable,
 	}
 }

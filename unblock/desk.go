@@ -19,6 +19,7 @@ type Config struct {
 	Profiles  Profiles
 	Operators Operators
 	Policy    Policy
+	Keys      Keys
 	HSM       HSM
 	Ledger    Ledger
 
@@ -42,7 +43,7 @@ func New(c Config) (*Desk, error) {
 	var missing []string
 	for name, is := range map[string]bool{
 		"Cards": c.Cards == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil,
-		"Policy": c.Policy == nil, "HSM": c.HSM == nil, "Ledger": c.Ledger == nil,
+		"Policy": c.Policy == nil, "Keys": c.Keys == nil, "HSM": c.HSM == nil, "Ledger": c.Ledger == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
 		"Lifetime": c.Lifetime <= 0, "Now": c.Now == nil, "NewID": c.NewID == nil,
 	} {
@@ -119,6 +120,7 @@ func (d *Desk) check(ctx context.Context, a *attempt, last Check) *Refusal {
 		{CardDataFresh, d.cardDataFresh},
 		{PolicyPermits, d.policyPermits},
 		{AttemptsLeft, d.attemptsLeft},
+		{KeyUsable, d.keyUsable},
 		{ChallengeParsed, d.challengeParsed},
 		{ResponseDerived, d.responseDerived},
 		{AuditDurable, d.auditDurable},
@@ -260,6 +262,17 @@ func (d *Desk) attemptsLeft(ctx context.Context, a *attempt) *Refusal {
 func attemptsExhausted(limit int) *Refusal {
 	return refuse(AttemptsExhausted, fmt.Sprintf(
 		"%d responses were given out for this card and none was reported to work. One more could destroy it. If one did work, report that process as pin-changed.", limit))
+}
+
+func (d *Desk) keyUsable(ctx context.Context, a *attempt) *Refusal {
+	switch why, err := d.Keys.Usable(ctx, a.key.Master, a.key.Version); {
+	case err != nil:
+		return fail(StoreUnavailable, "The state of the card's master key could not be looked up. Try again later.", err)
+	case why != "":
+		return refuse(KeyNotUsable, fmt.Sprintf(
+			"Master key %s version %d, which this card's admin key comes from, %s. Tell a security officer.", a.key.Master, a.key.Version, why))
+	}
+	return nil
 }
 
 func (d *Desk) challengeParsed(_ context.Context, a *attempt) *Refusal {
@@ -409,7 +422,7 @@ func (d *Desk) Foresee(ctx context.Context, caller Caller, b Begin) *Refusal {
 	return d.check(ctx, &attempt{
 		caller: caller, began: d.Now(),
 		operator: b.Operator, serial: b.Card, reason: b.Reason,
-	}, AttemptsLeft)
+	}, KeyUsable)
 }
 
 // Start runs every check that needs no challenge and starts a process.
@@ -418,7 +431,7 @@ func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error
 		action: audit.UnblockStart, caller: caller, began: d.Now(),
 		operator: b.Operator, serial: b.Card, reason: b.Reason,
 	}
-	if no := d.decide(ctx, a, AttemptsLeft); no != nil {
+	if no := d.decide(ctx, a, KeyUsable); no != nil {
 		return Opened{}, no
 	}
 	now := d.Now()

@@ -22,7 +22,7 @@ import (
 
 func TestNewSaysAllThatIsMissing(t *testing.T) {
 	_, err := unblock.New(unblock.Config{MaxAge: time.Hour})
-	const want = "unblock desk: not set: CardStates, Cards, HSM, HolderStates, Ledger, Lifetime, NewID, Now, Operators, Policy, Profiles"
+	const want = "unblock desk: not set: CardStates, Cards, HSM, HolderStates, Keys, Ledger, Lifetime, NewID, Now, Operators, Policy, Profiles"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant %s", err, want)
 	}

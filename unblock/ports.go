@@ -38,6 +38,13 @@ type Policy interface {
 	Decide(ctx context.Context, r policy.Request) (policy.Decision, error)
 }
 
+// Keys knows in which state of their life master keys are.
+type Keys interface {
+	// Usable says why cards of a master key version cannot be unblocked, as in "is
+	// suspended", or "" where they can.
+	Usable(ctx context.Context, key string, version int) (why string, err error)
+}
+
 // HSM derives a card admin key and encrypts the challenge with it.
 type HSM interface {
 	Respond(ctx context.Context, key card.AdminKey, alg card.Algorithm, challenge card.Challenge) (card.Response, error)

@@ -19,6 +19,7 @@ const (
 	CardDataMissing   Code = "card-data-missing"
 	PolicyDenied      Code = "policy-denied"
 	AttemptsExhausted Code = "attempts-exhausted"
+	KeyNotUsable      Code = "key-not-usable"
 
 	ChallengeNotHex    Code = "challenge-not-hex"
 	ChallengeAmbiguous Code = "challenge-ambiguous"

@@ -84,6 +84,10 @@ func everythingWrong() []wrong {
 		{"no attempts left", nil, func(w *world) { w.unconfirmed = 4 }, unblock.AttemptsLeft, unblock.AttemptsExhausted},
 		{"attempts cannot be counted", nil, func(w *world) { w.countErr = errInside }, unblock.AttemptsLeft, unblock.StoreUnavailable},
 
+		{"master key suspended", nil, func(w *world) { w.keyIs = "is suspended" }, unblock.KeyUsable, unblock.KeyNotUsable},
+		{"master key of another version", nil, func(w *world) { w.card.MasterKeyVersion = 0; w.profile.MasterKeyVersion = 3 }, unblock.KeyUsable, unblock.KeyNotUsable},
+		{"key's state cannot be read", nil, func(w *world) { w.keyErr = errInside }, unblock.KeyUsable, unblock.StoreUnavailable},
+
 		{"no challenge", func(c *call) { c.challenge = "" }, nil, unblock.ChallengeParsed, unblock.ChallengeLength},
 		{"challenge too short", func(c *call) { c.challenge = "0123456789abcd" }, nil, unblock.ChallengeParsed, unblock.ChallengeLength},
 		{"challenge too long", func(c *call) { c.challenge += "00" }, nil, unblock.ChallengeParsed, unblock.ChallengeLength},
@@ -114,7 +118,7 @@ func TestRefusals(t *testing.T) {
 		asks   bool // takes all of a call, and not the challenge alone
 		run    func(t *testing.T, w *world, c *call, spoil func()) error
 	}{
-		{"start", audit.UnblockStart, unblock.AttemptsLeft, true, func(t *testing.T, w *world, c *call, spoil func()) error {
+		{"start", audit.UnblockStart, unblock.KeyUsable, true, func(t *testing.T, w *world, c *call, spoil func()) error {
 			spoil()
 			opened, err := w.desk.Start(t.Context(), c.caller, c.begin)
 			if opened.Process.ID != "" || opened.Card.Serial != "" || opened.Type.ID != "" || opened.Profile.ID != "" || opened.Checks != nil {

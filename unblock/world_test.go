@@ -42,7 +42,9 @@ type world struct {
 	decision policy.Decision
 
 	// What each part fails with.
-	cardErr, kindErr, profileErr, operatorErr, policyErr error
+	cardErr, kindErr, profileErr, operatorErr, policyErr, keyErr error
+
+	keyIs string // why the master key is not usable, "" where it is
 
 	asked []policy.Request // of the policy
 	hsm   hsm
@@ -72,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	}
 	ids := 0
 	desk, err := unblock.New(unblock.Config{
-		Cards: w, Profiles: w, Operators: w, Policy: w, HSM: &w.hsm, Ledger: &w.ledger,
+		Cards: w, Profiles: w, Operators: w, Policy: w, Keys: w, HSM: &w.hsm, Ledger: &w.ledger,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		MaxAge: maxAge, Lifetime: lifetime,
 		Now:   func() time.Time { return w.now },
@@ -118,6 +120,13 @@ func (w *world) Decide(_ context.Context, r policy.Request) (policy.Decision, er
 	defer w.ledger.mu.Unlock()
 	w.asked = append(w.asked, r)
 	return w.decision, w.policyErr
+}
+
+func (w *world) Usable(_ context.Context, key string, version int) (string, error) {
+	if key != w.profile.MasterKey || version != w.card.MasterKeyVersion {
+		return "is another key", nil
+	}
+	return w.keyIs, w.keyErr
 }
 
 // hsm counts its calls and keeps what it gave out, so that a test can see whether

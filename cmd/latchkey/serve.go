@@ -9,10 +9,8 @@ import (
 	"maps"
 	"net"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +19,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"latchkey/config"
+	"latchkey/custody"
 	"latchkey/hsm"
 	"latchkey/policy"
 	"latchkey/server"
@@ -37,8 +36,7 @@ func newServe(a *app) *cobra.Command {
 		Short:   "Run the server",
 		GroupID: groupServer,
 		Long: `Run the server until SIGINT or SIGTERM. Requests under way are then finished, and
-the exit code is 0; a second signal ends it at once. After SIGHUP a PIN that a token
-refused is read anew and tried once more.
+the exit code is 0; a second signal ends it at once.
 
 Every fault of the configuration is listed before anything is tried. The token's PIN
 is tried once. A master key that a profile names and the token lacks does not stop
@@ -138,7 +136,11 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	return withGroup(ctx, c.HSM, log, func(g *hsm.Group) error {
-		web, err := wire(c, s, g, log)
+		office, err := custodyOf(ctx, c, s, g, log)
+		if err != nil {
+			return err
+		}
+		web, err := wire(c, s, g, office, log)
 		if err != nil {
 			return err
 		}
@@ -157,49 +159,20 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 			zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
 			zap.String("version", readVersion().Version))
 		started(url)
-		defer onHangup(ctx, func() {
-			if err := g.TryPINsAgain(ctx); err != nil {
-				log.Error("SIGHUP: the PIN was tried again", zap.Error(err))
-			}
-		})()
 		err = web.Serve(ctx, l)
 		log.Info("stopped")
 		return err
 	})
 }
 
-// onHangup does work at each SIGHUP until it is stopped.
-func onHangup(ctx context.Context, work func()) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-hangups:
-				work()
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		cancel()
-		<-ended
-	}
-}
-
 // wire puts the rooms together.
-func wire(c *config.Config, s *store.Store, g *hsm.Group, log *zap.Logger) (*server.Server, error) {
+func wire(c *config.Config, s *store.Store, g *hsm.Group, office *custody.Office, log *zap.Logger) (*server.Server, error) {
 	decide, err := policies(c.Policy)
 	if err != nil {
 		return nil, err
 	}
 	desk, err := unblock.New(unblock.Config{
-		Cards: s, Profiles: c, Operators: c, Policy: decide, HSM: g, Ledger: s,
+		Cards: s, Profiles: c, Operators: c, Policy: decide, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
 		Now: time.Now, NewID: uuid.NewString,
@@ -226,13 +199,43 @@ func wire(c *config.Config, s *store.Store, g *hsm.Group, log *zap.Logger) (*ser
 		return nil, err
 	}
 	return server.New(server.Config{
-		Desk: desk, Directory: s, Profiles: c, Clients: clientsOf(c),
+		Desk: desk, Directory: s, Custody: office, Profiles: c, Clients: clientsOf(c),
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: tls, Console: pages,
 		Rate:   server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst},
 		Ready:  map[string]func(context.Context) error{"hsm": g.Check, "store": s.Check},
 		Logger: log, Version: readVersion().Version, Now: time.Now,
 	})
+}
+
+// custodyOf makes the office that keeps the master keys, in the first token: the
+// others of a group get theirs by the vendor's means. What an earlier process was
+// cut off from is looked up before anything else is done.
+func custodyOf(ctx context.Context, c *config.Config, s *store.Store, g *hsm.Group, log *zap.Logger) (*custody.Office, error) {
+	office, err := custody.New(custody.Config{
+		Token: g.Tokens()[0], Ledger: s, Cards: s, Profiles: c,
+		Approvals: c.Custody.Approvals, Lifetime: c.Custody.Lifetime, Strict: c.Custody.Strict,
+		Now: time.Now, NewID: uuid.NewString,
+	})
+	if err != nil {
+		return nil, err
+	}
+	cut, err := office.Recover(ctx)
+	for _, p := range cut {
+		log.Warn("a proposal was cut off while the token was at work: look at the token's keys",
+			zap.String("proposal", p.ID), zap.String("words", p.Words()))
+	}
+	officers := 0
+	for _, k := range c.Clients {
+		if slices.Contains(k.Roles, config.SecurityOfficer) {
+			officers++
+		}
+	}
+	if officers != 0 && officers <= c.Custody.Approvals {
+		log.Warn("there are too few security officers among the clients for any proposal to be approved",
+			zap.Int("officers", officers), zap.Int("wanted", c.Custody.Approvals+1))
+	}
+	return office, err
 }
 
 func policies(folder string) (*policy.Engine, error) {

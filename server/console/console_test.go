@@ -80,6 +80,8 @@ func (g *registry) Operator(_ context.Context, id string) (policy.Operator, erro
 	return policy.Operator{ID: id, Name: id, Roles: []string{"operator"}}, nil
 }
 
+func (g *registry) Usable(context.Context, string, int) (string, error) { return "", nil }
+
 func (g *registry) Apply(_ context.Context, c unblock.Change) error {
 	if g.processes[c.Process.ID].Revision != c.From {
 		return unblock.ErrConflict
@@ -153,7 +155,7 @@ func newBench(t *testing.T, desk Desk) *bench {
 	}
 	if desk == nil {
 		desk, err = unblock.New(unblock.Config{
-			Cards: b.registry, Profiles: b.registry, Operators: b.registry, Policy: policies, HSM: b.hsm, Ledger: b.registry,
+			Cards: b.registry, Profiles: b.registry, Operators: b.registry, Policy: policies, Keys: b.registry, HSM: b.hsm, Ledger: b.registry,
 			CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 			Lifetime: 15 * time.Minute,
 			Now:      func() time.Time { return b.now },

@@ -1,0 +1,325 @@
+package server
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"latchkey/card"
+	"latchkey/custody"
+	"latchkey/hsm"
+	"latchkey/server/api"
+	"latchkey/store"
+)
+
+// officer is the authenticated caller as custody knows it.
+func officer(c echo.Context) custody.Officer {
+	t := traceOf(c.Request().Context())
+	return custody.Officer{Client: t.client.Name, Address: t.address, RequestID: t.requestID}
+}
+
+func (s *Server) listKeys(c echo.Context) error {
+	ctx, cancel := inTime(c)
+	defer cancel()
+	items, err := s.Custody.Inventory(ctx)
+	if err != nil {
+		return err
+	}
+	body := api.Keys{Keys: make([]api.Key, len(items))}
+	for i, item := range items {
+		body.Keys[i] = keyBody(item)
+	}
+	return reply(c, http.StatusOK, body)
+}
+
+func keyBody(i custody.Item) api.Key {
+	k := api.Key{
+		Label: i.Key, Version: i.Version, State: string(i.State), Registered: i.Registered, Current: i.Current,
+		InToken: len(i.InToken) != 0, Type: string(i.Record.Type), Use: string(i.Record.Use), KCV: kcvBodies(i.KCV()),
+		Attributes: []string{}, Grade: string(i.Grade), Remarks: append([]string{}, i.Remarks...), Cards: i.Cards,
+		Proposal: i.Record.Proposal, ChangedAt: moment(i.Record.ChangedAt),
+	}
+	if len(i.InToken) == 1 {
+		in := i.InToken[0]
+		k.Type, k.Use = string(in.Type), string(in.Use)
+		for _, a := range []struct {
+			name string
+			is   bool
+		}{
+			{"extractable", in.Extractable}, {"never-extractable", in.NeverExtractable},
+			{"sensitive", in.Sensitive}, {"always-sensitive", in.AlwaysSensitive}, {"generated-in-token", in.Local},
+		} {
+			if a.is {
+				k.Attributes = append(k.Attributes, a.name)
+			}
+		}
+	}
+	return k
+}
+
+func kcvBodies(list []hsm.KCV) []api.KCV {
+	bodies := make([]api.KCV, len(list))
+	for i, v := range list {
+		bodies[i] = api.KCV{Convention: string(v.Convention), Value: v.Value}
+	}
+	return bodies
+}
+
+func (s *Server) getKeyPlan(c echo.Context) error {
+	label, err := parameter(c, "label")
+	if err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	plan, err := s.Custody.Plan(ctx, label)
+	if err != nil {
+		return err
+	}
+	body := api.KeyPlan{Label: plan.Key, Left: plan.Left, Versions: make([]api.KeyPlanVersion, len(plan.Versions))}
+	for i, v := range plan.Versions {
+		body.Versions[i] = api.KeyPlanVersion{
+			Version: v.Version, State: string(v.State), Current: v.Current, Cards: v.Cards, ByType: make(map[string]int),
+		}
+		for _, g := range v.ByType {
+			body.Versions[i].ByType[g.Type] += g.Cards
+		}
+	}
+	return reply(c, http.StatusOK, body)
+}
+
+func (s *Server) listAffectedCards(c echo.Context) error {
+	label, err := parameter(c, "label")
+	if err != nil {
+		return err
+	}
+	version, err := strconv.Atoi(c.Param("version"))
+	if err != nil || version < 1 || version > card.MaxKeyVersion {
+		return invalid([]card.Fault{{Field: "version", Detail: fmt.Sprintf("must be from 1 to %d", card.MaxKeyVersion)}})
+	}
+	values := c.QueryParams()
+	limit, faults := pageOf(values, custody.MaxAffected, "limit", "after")
+	if err := invalid(faults); err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	cards, next, err := s.Custody.Affected(ctx, label, version, values.Get("after"), limit)
+	if err != nil {
+		return paged(err)
+	}
+	page := api.Cards{Cards: make([]api.Card, len(cards)), Next: next}
+	for i, found := range cards {
+		page.Cards[i] = cardBody(found)
+	}
+	return reply(c, http.StatusOK, page)
+}
+
+// pageOf reads the limit of a page out of a query whose parameters are known, each
+// at most once.
+func pageOf(values url.Values, most int, known ...string) (limit int, faults []card.Fault) {
+	for name, list := range values {
+		switch {
+		case !slices.Contains(known, name):
+			faults = append(faults, card.Fault{Field: brief(name), Detail: fmt.Sprintf("is not a parameter; there are %v", known)})
+		case len(list) > 1:
+			faults = append(faults, card.Fault{Field: name, Detail: "is there twice"})
+		}
+	}
+	if !values.Has("limit") {
+		return store.DefaultCards, faults
+	}
+	limit, err := strconv.Atoi(values.Get("limit"))
+	if err != nil || limit < 1 || limit > most {
+		faults = append(faults, card.Fault{Field: "limit", Detail: fmt.Sprintf("must be from 1 to %d", most)})
+	}
+	return limit, faults
+}
+
+// paged tells the caller of a cursor that is none.
+func paged(err error) error {
+	if errors.Is(err, custody.ErrQuery) {
+		return invalid([]card.Fault{{Field: "after", Detail: "is not one that came as next of a page; start again without it"}})
+	}
+	return err
+}
+
+func (s *Server) propose(c echo.Context) error {
+	var body api.Propose
+	if err := read(c, &body); err != nil {
+		return err
+	}
+	p := body.Parameters
+	draft := custody.Draft{Act: custody.Act(body.Act), Parameters: custody.Parameters{
+		Key: p.Key, Version: p.Version, Reason: p.Reason, Type: card.KeyType(p.Type), Use: hsm.Use(p.Use), KCV: p.KCV,
+		Wrapped: p.Wrapped, Under: p.Under, UnderVersion: p.UnderVersion, Wrapping: card.Wrapping(p.Wrapping), BackupKey: p.BackupKey,
+	}}
+	if err := invalid(draft.Faults()); err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	proposal, err := s.Custody.Propose(ctx, officer(c), draft)
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set(echo.HeaderLocation, "/v1/key-proposals/"+proposal.ID)
+	return reply(c, http.StatusCreated, proposalBody(c, proposal))
+}
+
+func (s *Server) listProposals(c echo.Context) error {
+	values := c.QueryParams()
+	limit, faults := pageOf(values, store.MaxCards, "state", "limit", "after")
+	state := custody.ProposalState(values.Get("state"))
+	if values.Has("state") && !slices.Contains(custody.ProposalStates(), state) {
+		faults = append(faults, card.Fault{Field: "state", Detail: fmt.Sprintf("is not one of %v", custody.ProposalStates())})
+	}
+	if err := invalid(faults); err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	found, next, err := s.Custody.Proposals(ctx, custody.Query{State: state, Limit: limit, After: values.Get("after")})
+	if err != nil {
+		return paged(err)
+	}
+	page := api.KeyProposals{Proposals: make([]api.KeyProposal, len(found)), Next: next}
+	for i, p := range found {
+		page.Proposals[i] = proposalBody(c, p)
+	}
+	return reply(c, http.StatusOK, page)
+}
+
+func (s *Server) getProposal(c echo.Context) error {
+	id, err := proposalID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	proposal, err := s.Custody.Proposal(ctx, id)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, proposalBody(c, proposal))
+}
+
+func (s *Server) approveProposal(c echo.Context) error {
+	id, err := proposalID(c)
+	if err != nil {
+		return err
+	}
+	var body api.ApproveProposal
+	if err := read(c, &body); err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	proposal, err := s.Custody.Approve(ctx, officer(c), id, body.Hash)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, proposalBody(c, proposal))
+}
+
+func (s *Server) rejectProposal(c echo.Context) error {
+	id, err := proposalID(c)
+	if err != nil {
+		return err
+	}
+	var body api.RejectProposal
+	if err := read(c, &body); err != nil {
+		return err
+	}
+	if fault := card.TextFault(body.Reason, card.MaxText, false); fault != "" {
+		return invalid([]card.Fault{{Field: "reason", Detail: fault}})
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	proposal, err := s.Custody.Reject(ctx, officer(c), id, body.Reason)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, proposalBody(c, proposal))
+}
+
+func (s *Server) withdrawProposal(c echo.Context) error {
+	id, err := proposalID(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := inTime(c)
+	defer cancel()
+	proposal, err := s.Custody.Withdraw(ctx, officer(c), id)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, proposalBody(c, proposal))
+}
+
+func (s *Server) getTransportKey(c echo.Context) error {
+	ctx, cancel := inTime(c)
+	defer cancel()
+	key, err := s.Custody.TransportKey(ctx, officer(c))
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public)
+	if err != nil {
+		return err
+	}
+	return reply(c, http.StatusOK, api.TransportKey{
+		PublicKey:   string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})),
+		Fingerprint: key.Fingerprint,
+	})
+}
+
+// proposalID is the ID in the path. One that could not be of ours is as unknown as
+// one that is not.
+func proposalID(c echo.Context) (string, error) {
+	id, err := parameter(c, "id")
+	if err != nil {
+		return "", err
+	}
+	if card.TextFault(id, card.MaxID, true) != "" {
+		return "", refuse(string(custody.ProposalUnknown), "There is no such proposal.")
+	}
+	return id, nil
+}
+
+func proposalBody(c echo.Context, p custody.Proposal) api.KeyProposal {
+	body := api.KeyProposal{
+		ID: p.ID, Statement: p.Canonical(), Hash: p.Hash(), Words: p.Words(),
+		Act: string(p.Act), Key: p.Parameters.Key, Version: p.Parameters.Version, State: string(p.State),
+		Proposer: p.Proposer, CreatedAt: p.CreatedAt, ExpiresAt: p.ExpiresAt, Wanted: p.Statement.Approvals,
+		Approvals: make([]api.KeyApproval, len(p.Approved)), EndedBy: p.EndedBy, Reason: p.EndReason, EndedAt: moment(p.EndedAt),
+	}
+	for i, a := range p.Approved {
+		body.Approvals[i] = api.KeyApproval(a)
+	}
+	switch p.State {
+	case custody.Executed, custody.Failed, custody.Unknown:
+		body.Result = &api.KeyResult{KCV: kcvBodies(p.Result.KCV), BackupUnder: p.Result.BackupUnder, Error: p.Result.Error}
+		if traceOf(c.Request().Context()).client.may([]Role{SecurityOfficer}) {
+			body.Result.Backup = p.Result.Backup
+		}
+	case custody.Open, custody.Executing, custody.Rejected, custody.Withdrawn, custody.Expired:
+	}
+	return body
+}
+
+// moment is a time, or nil for none.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
