@@ -18,7 +18,7 @@ var (
 	// ErrInput says that the diversification data or the challenge is unfit.
 	ErrInput = errors.New("unfit input")
 	// ErrClosed says that the Token was closed.
-	ErrClosed = errors.New("token closed")
+	ErrClosed error = closedError{}
 )
 
 // UnsupportedError says that this version, or this token, cannot carry out what
@@ -83,6 +83,13 @@ type busyError struct{ err error }
 func (e *busyError) Error() string     { return "wait for an HSM session: " + e.err.Error() }
 func (e *busyError) Unwrap() error     { return e.err }
 func (e *busyError) Unavailable() bool { return true }
+
+// closedError counts as unavailable: a request that comes while the server goes
+// down is told to come again, not that its card cannot be answered for.
+type closedError struct{}
+
+func (closedError) Error() string     { return "token closed" }
+func (closedError) Unavailable() bool { return true }
 
 // code is the CKR_ code in an error of miekg's, or CKR_OK.
 func code(err error) uint {
