@@ -145,12 +145,29 @@ func TestRefusals(t *testing.T) {
 	}
 
 	good := api.StartUnblock{Card: "GOOD", Operator: "anna", Reason: "INC"}
-	of := func(serial string) api.StartUnblock { return api.StartUnblock{Card: serial, Operator: "anna", Reason: "INC"} }
+	of := func(serial string) api.StartUnblock {
+		return api.StartUnblock{Card: serial, Operator: "anna", Reason: "INC"}
+	}
 	respond := func(challenge string) api.Respond {
 		return api.Respond{Challenge: challenge, Operator: "anna", Reason: "INC"}
 	}
 	const challenge = "1603EBDF1C8A2E72"
 
+	// What comes up in no row of the table, and the tests in which it does.
+	tested := map[string]string{
+		string(unblock.CallerUnknown):    "never: the server refuses before the desk does",
+		string(unblock.ProcessConflict):  "TestOneProcessOneResponse",
+		string(unblock.PolicyFailed):     "TestDeskFailures",
+		string(unblock.AuditUnavailable): "TestDeskFailures",
+		string(unblock.HSMRefused):       "TestFailures",
+		string(unblock.HSMUnavailable):   "TestFailures",
+		string(unblock.StoreUnavailable): "TestFailures",
+		codeInternal:                     "TestPanic",
+		codeRate:                         "TestRate",
+		codeTimeout:                      "TestSlowBody",
+		codeMediaType:                    "TestMediaTypes",
+		codeMethod:                       "TestPaths",
+	}
 	for _, test := range []struct {
 		name   string
 		client string
@@ -241,6 +258,7 @@ func TestRefusals(t *testing.T) {
 		{"finished process, cancelled", "backend", "POST", path + "/" + finished.ID + "/cancel", nil, 409, string(unblock.ProcessFinished), ""},
 		{"expired process", "backend", "POST", path + "/" + expired.ID + "/response", api.Challenge{Challenge: challenge}, 409, string(unblock.ProcessExpired), ""},
 	} {
+		tested[test.code] = "here"
 		t.Run(test.name, func(t *testing.T) {
 			before, calls := w.state(), w.token.Calls()
 			a := w.call(test.client, test.method, test.path, test.body, requestIDHeader, "the-request")
@@ -262,6 +280,11 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("state before:\n%s\nand after:\n%s", before, after)
 			}
 		})
+	}
+	for _, p := range problems() {
+		if tested[p.code] == "" {
+			t.Errorf("%s is tested nowhere", p.code)
+		}
 	}
 }
 

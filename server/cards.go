@@ -25,7 +25,7 @@ func (s *Server) getCard(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	found, err := s.Directory.Card(ctx, serial)
 	switch {
@@ -42,7 +42,7 @@ func (s *Server) findCards(c echo.Context) error {
 	if err := invalid(faults); err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	found, next, err := s.Directory.FindCards(ctx, query)
 	switch {
@@ -97,7 +97,7 @@ func (s *Server) putCard(c echo.Context) error {
 		return invalid([]card.Fault{{Field: "serial", Detail: "is another one than in the path; leave it out"}})
 	}
 	body.Serial = serial
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	release, err := s.register(ctx)
 	if err != nil {

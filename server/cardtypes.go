@@ -15,7 +15,7 @@ import (
 )
 
 func (s *Server) listCardTypes(c echo.Context) error {
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	types, err := s.Directory.CardTypes(ctx)
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *Server) getCardType(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	t, err := s.Directory.CardType(ctx, id)
 	switch {
@@ -72,7 +72,7 @@ func (s *Server) putCardType(c echo.Context) error {
 	if _, err := s.Profiles.Profile(t.Profile); err != nil {
 		return refuse(codeProfileUnknown, fmt.Sprintf("No profile %s is configured.", t.Profile))
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	result, err := s.Directory.PutCardType(ctx, t, audit.Entry{
 		Time: t.UpdatedAt, Action: audit.CardTypePut, Outcome: audit.Permit,

@@ -15,13 +15,9 @@ import (
 	"latchkey/server/api"
 )
 
-const (
-	// probeTimeout is how long a part may take to say that it works.
-	probeTimeout = 3 * time.Second
-	// probeFresh is how long its word holds: asking costs the part something, and
-	// anybody may ask us.
-	probeFresh = time.Second
-)
+// probeFresh is how long a part's word holds that it works: asking costs it
+// something, and anybody may ask us.
+const probeFresh = time.Second
 
 // States of the service and its parts.
 const (
@@ -36,13 +32,14 @@ func (s *Server) getHealth(c echo.Context) error {
 
 // getReadiness asks every part, all at once.
 func (s *Server) getReadiness(c echo.Context) error {
-	// Somebody who hangs up must not make a part look broken to the next.
-	ctx := context.WithoutCancel(c.Request().Context())
 	health := api.Health{Status: healthOK, Version: s.versionFor(c), Checks: map[string]string{}}
 	errs := make([]error, len(s.probes))
 	var all sync.WaitGroup
 	for i, p := range s.probes {
-		all.Go(func() { errs[i] = p.ask(ctx, s.Now()) })
+		all.Go(func() {
+			// Somebody who hangs up must not make a part look broken to the next.
+			errs[i] = p.ask(context.WithoutCancel(c.Request().Context()), s.times.probe, s.Now())
+		})
 	}
 	all.Wait()
 	status := http.StatusOK
@@ -89,8 +86,9 @@ func newProbes(ready map[string]func(context.Context) error) []*probe {
 	return probes
 }
 
-func (p *probe) ask(ctx context.Context, now time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+// ask gives the part's word, or errHangs where that takes longer than it may.
+func (p *probe) ask(ctx context.Context, patience time.Duration, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	select {
 	case p.turn <- struct{}{}:
 	case <-ctx.Done():

@@ -21,9 +21,6 @@ import (
 const (
 	// importBatch is the most cards that are written in one transaction.
 	importBatch = 500
-	// importPatience is how long an import waits for more lines, or for its client
-	// to read results.
-	importPatience = 30 * time.Second
 	// refused is the result of a line that was not registered.
 	refused = "refused"
 )
@@ -77,19 +74,19 @@ func (s *Server) importLines(c echo.Context, prepare preparation) error {
 	go func() {
 		defer close(ended)
 		defer close(lines)
-		broken = readLines(ctx, patient{r.Body, control}, lines)
+		broken = readLines(ctx, patient{r.Body, control, s.times.patience}, lines)
 	}()
 	defer func() { // the reader must be gone before net/http takes the body back
 		stop()
 		select {
 		case <-ended:
 		default:
-			_ = control.SetReadDeadline(time.Unix(1, 0)) // ends a read that waits; where it cannot, importPatience does
+			_ = control.SetReadDeadline(time.Unix(1, 0)) // ends a read that waits; where it cannot, patience does
 			<-ended
 		}
 	}()
 
-	answer := importAnswer{c: c, control: control, requestID: traceOf(r.Context()).requestID}
+	answer := importAnswer{c: c, control: control, patience: s.times.patience, requestID: traceOf(r.Context()).requestID}
 	for batch := range batches(lines) {
 		results, err := s.importBatch(ctx, who(c), batch, prepare)
 		if err == nil {
@@ -143,16 +140,18 @@ func readLines(ctx context.Context, body io.Reader, lines chan<- importLine) err
 	}
 }
 
-// patient is a body that has importPatience for each read, in place of the time
-// that the server gives a whole body.
+// patient is a body with a time for each read, in place of the time that the
+// server gives a whole request. While lines arrive the answer may wait as well.
 type patient struct {
-	body    io.Reader
-	control *http.ResponseController
+	body     io.Reader
+	control  *http.ResponseController
+	patience time.Duration
 }
 
 func (p patient) Read(b []byte) (int, error) {
-	if err := p.control.SetReadDeadline(time.Now().Add(importPatience)); err != nil {
-		return 0, fmt.Errorf("set deadline: %w", err)
+	until := time.Now().Add(p.patience)
+	if err := errors.Join(p.control.SetReadDeadline(until), p.control.SetWriteDeadline(until.Add(p.patience))); err != nil {
+		return 0, fmt.Errorf("set deadlines: %w", err)
 	}
 	return p.body.Read(b)
 }
@@ -237,6 +236,7 @@ func decodeLine(line importLine, into any) error {
 type importAnswer struct {
 	c         echo.Context
 	control   *http.ResponseController
+	patience  time.Duration
 	requestID string
 	counts    api.ImportCounts
 }
@@ -284,7 +284,7 @@ func (a *importAnswer) finish() error {
 
 // send writes lines and sees that they leave.
 func (a *importAnswer) send(text []byte) error {
-	if err := a.control.SetWriteDeadline(time.Now().Add(importPatience)); err != nil {
+	if err := a.control.SetWriteDeadline(time.Now().Add(a.patience)); err != nil {
 		return fmt.Errorf("set deadline: %w", err)
 	}
 	if !a.c.Response().Committed {

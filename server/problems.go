@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -113,8 +112,7 @@ type refusal struct {
 	code   string
 	detail string // a sentence that says what to do
 	faults []card.Fault
-	wait   time.Duration // with rate-limited
-	cause  error         // for our own log only
+	cause  error // for our own log only
 }
 
 func (r *refusal) Error() string {

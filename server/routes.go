@@ -7,16 +7,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"latchkey/unblock"
 )
-
-// answerTimeout bounds what a request may take, its body included. An import may
-// take longer.
-const answerTimeout = 30 * time.Second
 
 // route is one operation of openapi.yaml: its path as it stands there, and which
 // roles may call it; none means anybody.
@@ -158,9 +153,9 @@ func roleNames(roles []Role) string {
 	return strings.Join(names, ", ")
 }
 
-// inTime bounds the work on a request.
-func inTime(c echo.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.Request().Context(), answerTimeout)
+// inTime bounds the work on a request whose body was read.
+func (s *Server) inTime(c echo.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.Request().Context(), s.times.answer)
 }
 
 // who is the authenticated caller.

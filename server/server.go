@@ -20,16 +20,29 @@ import (
 	"latchkey/unblock"
 )
 
-// Times that a connection is given. A body has to arrive, and the answer to be
-// read, within these; an import has idleTimeout for each piece of it.
-const (
-	headerTimeout  = 10 * time.Second
-	readTimeout    = 20 * time.Second
-	writeTimeout   = readTimeout + answerTimeout
-	idleTimeout    = 2 * time.Minute
-	drainTimeout   = 15 * time.Second
-	maxHeaderBytes = 16 << 10
-)
+// maxHeaderBytes is about the most that is read of a request's header.
+const maxHeaderBytes = 16 << 10
+
+// times is how long the server waits for others.
+type times struct {
+	header time.Duration // for a handshake, and for a request's header
+	read   time.Duration // for a request, header and body
+	answer time.Duration // for the use case, once the body is read
+	write  time.Duration // for all of the above and the answer to be taken
+	idle   time.Duration // for the next request of a connection
+	drain  time.Duration // for requests under way when serving ends
+	// patience is for each piece of an import, in place of read and write.
+	patience time.Duration
+	// probe is for a part to say that it works.
+	probe time.Duration
+}
+
+func defaultTimes() times {
+	return times{
+		header: 10 * time.Second, read: 20 * time.Second, answer: 30 * time.Second, write: time.Minute,
+		idle: 2 * time.Minute, drain: 15 * time.Second, patience: 30 * time.Second, probe: 3 * time.Second,
+	}
+}
 
 // Desk runs unblock processes, as *unblock.Desk does. Errors are *unblock.Refusal.
 type Desk interface {
@@ -100,6 +113,7 @@ type Config struct {
 type Server struct {
 	Config
 	clients clients
+	times   times
 	probes  []*probe
 	// registering is held while cards are written: whether one is new decides
 	// which master key version it gets.
@@ -127,7 +141,7 @@ func New(c Config) (*Server, error) {
 	if c.Rate == (Rate{}) {
 		c.Rate = DefaultRate()
 	}
-	s := &Server{Config: c, probes: newProbes(c.Ready), registering: make(chan struct{}, 1)}
+	s := &Server{Config: c, times: defaultTimes(), probes: newProbes(c.Ready), registering: make(chan struct{}, 1)}
 	var err error
 	if s.clients, err = newClients(c.Clients, c.Rate); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
@@ -141,16 +155,16 @@ func New(c Config) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.http }
 
 // Serve answers over TLS until the context ends. It then takes no more requests,
-// gives those under way drainTimeout to finish, and returns nil. It closes the
+// gives those under way 15 seconds to finish, and returns nil. It closes the
 // listener in any case.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
 		Handler:           s.http,
 		TLSConfig:         s.TLS,
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
+		ReadHeaderTimeout: s.times.header,
+		ReadTimeout:       s.times.read,
+		WriteTimeout:      s.times.write,
+		IdleTimeout:       s.times.idle,
 		MaxHeaderBytes:    maxHeaderBytes,
 		// Failed handshakes end up here, port scanners' too.
 		ErrorLog: zap.NewStdLog(s.Logger.Named("http")),
@@ -162,7 +176,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.times.drain)
 	defer cancel()
 	if err := web.Shutdown(drain); err != nil {
 		s.Logger.Warn("requests were cut off", zap.Error(err))

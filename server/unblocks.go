@@ -21,7 +21,7 @@ func (s *Server) startUnblock(c echo.Context) error {
 	if err := invalid(beginFaults("card", begin)); err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	opened, err := s.Desk.Start(ctx, who(c), begin)
 	if err != nil {
@@ -47,7 +47,7 @@ func (s *Server) respond(c echo.Context) error {
 	if err := invalid(beginFaults("serial", begin)); err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	answer, err := s.Desk.Respond(ctx, who(c), begin, body.Challenge)
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Server) answerUnblock(c echo.Context) error {
 	if err := read(c, &body); err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	answer, err := s.Desk.Answer(ctx, who(c), id, body.Challenge)
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *Server) completeUnblock(c echo.Context) error {
 	if !slices.Contains(unblock.Outcomes(), outcome) {
 		return invalid([]card.Fault{{Field: "outcome", Detail: fmt.Sprintf("is not one of %v", unblock.Outcomes())}})
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	process, err := s.Desk.Complete(ctx, who(c), id, outcome)
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *Server) cancelUnblock(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	process, err := s.Desk.Cancel(ctx, who(c), id)
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Server) getUnblock(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	process, err := s.Desk.Process(ctx, who(c), id)
 	if err != nil {
@@ -167,7 +167,7 @@ func replyResponse(c echo.Context, a unblock.Answer) error {
 }
 
 func (s *Server) replyUnblock(c echo.Context, p unblock.Process) error {
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	about, err := s.Directory.Card(ctx, p.Card)
 	if err != nil {

@@ -232,6 +232,32 @@ func (w *world) serve() {
 	})
 }
 
+// remake makes the world's server anew, with another configuration.
+func (w *world) remake(change func(*Config)) {
+	w.t.Helper()
+	config := w.server.Config
+	change(&config)
+	var err error
+	if w.server, err = New(config); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// restart makes and starts another server in the place of the world's.
+func (w *world) restart(change func(*Config)) {
+	w.t.Helper()
+	w.remake(change)
+	w.serve()
+}
+
+// hurry starts another server that waits less long for others.
+func (w *world) hurry(change func(*times)) {
+	w.t.Helper()
+	w.remake(func(*Config) {})
+	change(&w.server.times)
+	w.serve()
+}
+
 // certificate issues the certificate of one of worldClients, or of a client that
 // the server does not know.
 func (w *world) certificate(name string) tls.Certificate {
@@ -348,6 +374,25 @@ func aCard(kind string) api.Card {
 	return api.Card{
 		Type: kind, State: "blocked",
 		Holder: api.Holder{ID: "u417", Name: "Astrid Berg", Email: "astrid@example.org", State: "active"},
+	}
+}
+
+// stockStore does what little of stock can be done without the server: card types
+// and cards that can be answered for.
+func (w *world) stockStore() {
+	w.t.Helper()
+	done := func(_ store.Result, err error) {
+		w.t.Helper()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	for serial, kind := range map[string]string{"GOOD": "gids", "NOKEY": "keyless"} {
+		t := card.Type{ID: kind, Name: kind, Profile: kind, UnblockRemote: map[string]bool{"blocked": true}}
+		done(w.store.PutCardType(w.t.Context(), t, audit.Entry{Action: audit.CardTypePut, Outcome: audit.Permit}))
+		c, _ := cardOf(aCard(kind))
+		c.Serial, c.MasterKeyVersion, c.SyncedAt = serial, 1, w.clock.Now()
+		done(w.store.PutCard(w.t.Context(), c, audit.Entry{Action: audit.CardPut, Outcome: audit.Permit}))
 	}
 }
 
