@@ -44,19 +44,25 @@ type appliance struct {
 }
 
 // newAppliance makes all that the server needs, with the test master key in its
-// token, and starts it.
+// token, and starts it. Every PKCS#11 call of the server goes to the spy.
 func newAppliance(t *testing.T) *appliance {
+	t.Helper()
+	a := prepareAppliance(t)
+	a.spy = a.token.Spy(t)
+	a.writeConfig(t, a.spy.Module)
+	a.start(t)
+	return a
+}
+
+// prepareAppliance makes all that the server needs but its configuration.
+func prepareAppliance(t *testing.T) *appliance {
 	t.Helper()
 	ca, err := throwawayca.New("Latchkey test CA")
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &appliance{token: softhsmtest.New(t), ca: ca, dir: t.TempDir()}
+	a := &appliance{token: softhsmtest.New(t), ca: ca, dir: t.TempDir(), url: "https://" + freeAddress(t)}
 	importMaster(t, a.token.Open(t))
-	a.spy = a.token.Spy(t)
-	a.url = "https://" + freeAddress(t)
-	a.writeConfig(t)
-	a.start(t)
 	return a
 }
 
@@ -72,7 +78,7 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func (a *appliance) writeConfig(t *testing.T) {
+func (a *appliance) writeConfig(t *testing.T, module string) {
 	t.Helper()
 	secrets := t.TempDir() // apart from what the server writes
 	server, err := a.ca.Server("127.0.0.1")
@@ -104,7 +110,7 @@ profiles:
   - {id: gids-tdes3, name: GIDS, response_algorithm: tdes-ecb, challenge_length: 8, card_key_type: tdes3, scheme: latchkey-v1, master_key: master, wrong_responses_survived: unlimited}
   - {id: gids-aes256, name: GIDS with AES, response_algorithm: aes-ecb, challenge_length: 16, card_key_type: aes256, scheme: latchkey-v1, master_key: master, wrong_responses_survived: unlimited}
   - {id: counted, name: GIDS that counts, response_algorithm: tdes-ecb, challenge_length: 8, card_key_type: tdes3, scheme: latchkey-v1, master_key: master, wrong_responses_survived: 5}
-`, strings.TrimPrefix(a.url, "https://"), certificate, key, clientCA, a.spy.Module, a.token.Label, a.token.PINFile, filepath.Join(a.dir, "latchkey.db"))
+`, strings.TrimPrefix(a.url, "https://"), certificate, key, clientCA, module, a.token.Label, a.token.PINFile, filepath.Join(a.dir, "latchkey.db"))
 	if err := os.WriteFile(a.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
