@@ -27,7 +27,7 @@ func officer(c echo.Context) custody.Officer {
 }
 
 func (s *Server) listKeys(c echo.Context) error {
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	items, err := s.Custody.Inventory(ctx)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *Server) getKeyPlan(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	plan, err := s.Custody.Plan(ctx, label)
 	if err != nil {
@@ -110,7 +110,7 @@ func (s *Server) listAffectedCards(c echo.Context) error {
 	if err := invalid(faults); err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	cards, next, err := s.Custody.Affected(ctx, label, version, values.Get("after"), limit)
 	if err != nil {
@@ -165,7 +165,7 @@ func (s *Server) propose(c echo.Context) error {
 	if err := invalid(draft.Faults()); err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	proposal, err := s.Custody.Propose(ctx, officer(c), draft)
 	if err != nil {
@@ -185,7 +185,7 @@ func (s *Server) listProposals(c echo.Context) error {
 	if err := invalid(faults); err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	found, next, err := s.Custody.Proposals(ctx, custody.Query{State: state, Limit: limit, After: values.Get("after")})
 	if err != nil {
@@ -203,7 +203,7 @@ func (s *Server) getProposal(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	proposal, err := s.Custody.Proposal(ctx, id)
 	if err != nil {
@@ -221,7 +221,7 @@ func (s *Server) approveProposal(c echo.Context) error {
 	if err := read(c, &body); err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	proposal, err := s.Custody.Approve(ctx, officer(c), id, body.Hash)
 	if err != nil {
@@ -242,7 +242,7 @@ func (s *Server) rejectProposal(c echo.Context) error {
 	if fault := card.TextFault(body.Reason, card.MaxText, false); fault != "" {
 		return invalid([]card.Fault{{Field: "reason", Detail: fault}})
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	proposal, err := s.Custody.Reject(ctx, officer(c), id, body.Reason)
 	if err != nil {
@@ -256,7 +256,7 @@ func (s *Server) withdrawProposal(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	proposal, err := s.Custody.Withdraw(ctx, officer(c), id)
 	if err != nil {
@@ -266,7 +266,7 @@ func (s *Server) withdrawProposal(c echo.Context) error {
 }
 
 func (s *Server) getTransportKey(c echo.Context) error {
-	ctx, cancel := inTime(c)
+	ctx, cancel := s.inTime(c)
 	defer cancel()
 	key, err := s.Custody.TransportKey(ctx, officer(c))
 	if err != nil {
