@@ -106,7 +106,7 @@ type keyName struct {
 // other software has another kind of CKA_ID and counts as version 1.
 func keyID(version int, kcv []byte, t card.KeyType) []byte {
 	id := append(binary.BigEndian.AppendUint32(nil, uint32(version)), kcv...) //nolint:gosec // callers bound the version
-	return append(id, byte(t.Len()))
+	return append(id, byte(t.Len()))                                          //nolint:gosec // 32 at most
 }
 
 func parseKeyID(id []byte) (version int, kcv []byte, length int) {
@@ -372,8 +372,8 @@ func (s *session) typeOf(h pkcs11.ObjectHandle, keyType []byte, length int) (car
 		if s.call("C_GetAttributeValue", err) != nil {
 			return "", false
 		}
-		if n := ulong(attributes[0].Value); n != 0 && n <= uint64(card.AES256.Len()) { //nolint:gosec // a key's length is small
-			length = int(n)
+		if n := ulong(attributes[0].Value); n != 0 && n <= uint64(card.AES256.Len()) { //nolint:gosec // 32
+			length = int(n) //nolint:gosec // 32 at most
 		}
 		t := typeOfLength(length, true)
 		return t, t != ""
