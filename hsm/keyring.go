@@ -334,8 +334,13 @@ func (s *session) mechanisms(h pkcs11.ObjectHandle) []uint {
 	if err != nil {
 		return nil
 	}
+	return mechanismNumbers(attributes[0].Value)
+}
+
+// mechanismNumbers reads an array of CK_MECHANISM_TYPE.
+func mechanismNumbers(value []byte) []uint {
 	var list []uint
-	for number := range slices.Chunk(attributes[0].Value, 8) {
+	for number := range slices.Chunk(value, 8) {
 		list = append(list, uint(ulong(number)))
 	}
 	return list

@@ -98,6 +98,14 @@ func measuringTemplate() []*pkcs11.Attribute {
 	)
 }
 
+// wrapperTemplate is for a throw-away key that wraps another and unwraps it again,
+// to try the scheme wrapped.
+func wrapperTemplate() []*pkcs11.Attribute {
+	template := slices.DeleteFunc(masterKeyTemplate(card.AES256, ForUnwrapping, false, false),
+		func(a *pkcs11.Attribute) bool { return a.Type == pkcs11.CKA_WRAP })
+	return append(template, pkcs11.NewAttribute(pkcs11.CKA_WRAP, true))
+}
+
 // extractable makes of a master key's template that of a session object which is
 // wrapped once: to be backed up, or to be measured. The token object that stays is a copy made with
 // finishedMasterTemplate, which is not extractable.
@@ -176,11 +184,15 @@ func allowedMechanisms(t card.KeyType, use Use, cmac bool) *pkcs11.Attribute {
 	if cmac {
 		list = append(list, pkcs11.CKM_AES_CMAC)
 	}
-	var value []byte
+	return pkcs11.NewAttribute(pkcs11.CKA_ALLOWED_MECHANISMS, mechanismList(list...))
+}
+
+// mechanismList is an array of CK_MECHANISM_TYPE.
+func mechanismList(list ...uint) (value []byte) {
 	for _, mechanism := range list {
 		value = binary.NativeEndian.AppendUint64(value, uint64(mechanism))
 	}
-	return pkcs11.NewAttribute(pkcs11.CKA_ALLOWED_MECHANISMS, value)
+	return value
 }
 
 // keyShape says what kind of secret key it is. The length of DES keys is fixed

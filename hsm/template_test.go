@@ -42,6 +42,7 @@ func TestTemplates(t *testing.T) {
 		{"master that is wrapped once", extractable(masterKeyTemplate(card.AES256, ForDeriving, false, true)),
 			"class key_type value_len -token +private +sensitive +derive -encrypt -decrypt +sign -verify -wrap -unwrap +extractable"},
 		{"ruler", measuringTemplate(), "class key_type value_len -token +private +sensitive -extractable +wrap -unwrap -encrypt -decrypt"},
+		{"throw-away that wraps", wrapperTemplate(), "class key_type value_len -token +private +sensitive -extractable -derive -encrypt -decrypt -sign -verify +unwrap +wrap"},
 		{"transport, private", transportPrivateTemplate("t"), "+token +private +sensitive -extractable +unwrap -decrypt -sign label"},
 		{"transport, public", transportPublicTemplate("t"), "+token -private modulus_bits public_exponent +wrap -encrypt -verify label"},
 		{"another token's transport key", wrappingTemplate(public), "class key_type -token -private modulus public_exponent +wrap -encrypt"},
@@ -90,11 +91,7 @@ func TestAllowedMechanisms(t *testing.T) {
 		ForEncrypting: {pkcs11.CKM_AES_ECB},
 		ForUnwrapping: {pkcs11.CKM_AES_KEY_WRAP, pkcs11.CKM_AES_KEY_WRAP_PAD, pkcs11.CKM_AES_CBC_PAD},
 	} {
-		value := allowedMechanisms(card.AES256, use, false).Value
-		var got []uint
-		for part := range slices.Chunk(value, 8) {
-			got = append(got, uint(ulong(part)))
-		}
+		got := mechanismNumbers(allowedMechanisms(card.AES256, use, false).Value)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", use, got, want)
 		}

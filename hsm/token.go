@@ -233,7 +233,8 @@ type SchemeSupport struct {
 	Reason    string      `json:"reason,omitempty"`
 }
 
-// Schemes tells of every scheme whether the token lists its mechanism.
+// Schemes tells of every scheme whether the token lists its mechanism. Tokens do
+// more than they list, as NSS, or less, as in FIPS mode: TryWay finds out.
 func (t *Token) Schemes() ([]SchemeSupport, error) {
 	mechanisms, err := t.Mechanisms()
 	if err != nil {

@@ -34,8 +34,9 @@ func newHSMInfo(a *app) *cobra.Command {
 		Use:   "info",
 		Short: "Show the PKCS#11 module, its tokens, and what one token can do",
 		Long: `Show the PKCS#11 module and its tokens. Where a token and the place of its PIN are
-named too, log in, once, and show which schemes the token can carry out and which
-master keys it holds.`,
+named too, log in, once, and show which schemes the token can carry out by its own
+list of mechanisms, and which master keys it holds. Not all tokens do just what they
+list: latchkey doctor tries it.`,
 		Example: `  latchkey hsm info --module /usr/lib/softhsm/libsofthsm2.so
   latchkey hsm info --config /etc/latchkey/latchkey.yaml
   latchkey hsm info --module M --token-label fleet --pin-file /etc/latchkey/pin`,

@@ -318,3 +318,41 @@ func TestFIPSMode(t *testing.T) {
 		t.Errorf("a master key in clear: %s (%s), want it refused by C_CreateObject", verdict, reason)
 	}
 }
+
+// NSS gives out by C_WrapKey what is not extractable, makes extractable copies, and
+// does not bind keys to their mechanisms; what has to be refused beside that, it
+// refuses. It derives without listing it.
+func TestProbes(t *testing.T) {
+	token := secondvendor.New(t).Open(t)
+	for p, refused := range map[hsm.Probe]bool{
+		hsm.WrapOut: false, hsm.ReadValue: true, hsm.OtherUse: true, hsm.Loosen: false, hsm.OtherMechanism: false,
+	} {
+		if result, err := token.Probe(t.Context(), p); err != nil || result.Refused != refused {
+			t.Errorf("%s: %+v, %v; want refused %v", p, result, err, refused)
+		}
+	}
+	for _, w := range hsm.Ways(card.LatchkeyV1, "") {
+		if use, err := token.TryWay(t.Context(), w); err != nil || use != hsm.ForDeriving {
+			t.Errorf("%+v: use %s, %v", w, use, err)
+		}
+	}
+	// The token's own SP 800-108 does with a weaker right than CMACs put together.
+	for _, w := range hsm.Ways(card.KDF3, "") {
+		if use, err := token.TryWay(t.Context(), w); err != nil || use != hsm.ForDeriving {
+			t.Errorf("%+v: use %s, %v", w, use, err)
+		}
+	}
+}
+
+// In FIPS mode no key comes in clear, but ways can be tried with generated ones.
+func TestTryWayInFIPSMode(t *testing.T) {
+	token := secondvendor.NewFIPS(t).Open(t)
+	if err := token.TakesKeys(t.Context()); err == nil {
+		t.Error("the token takes a key in clear")
+	}
+	for _, w := range hsm.Ways(card.LatchkeyV1, "") {
+		if _, err := token.TryWay(t.Context(), w); err != nil {
+			t.Errorf("%+v: %v", w, err)
+		}
+	}
+}
