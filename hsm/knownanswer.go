@@ -163,6 +163,16 @@ func (v Vector) Name() string {
 	return fmt.Sprintf("%s %s", v.Scheme, v.CardKeyType)
 }
 
+// MasterType is the type of the vector's master key, "" where it has none that
+// goes with its scheme.
+func (v Vector) MasterType() card.KeyType {
+	t, err := v.masterType()
+	if err != nil {
+		return ""
+	}
+	return t
+}
+
 // Verdict is how a known-answer test went.
 type Verdict string
 

@@ -292,19 +292,29 @@ func (s Selector) String() string {
 	return strings.Join(parts, " and ")
 }
 
+// Find gives the one initialised token that the selector means, or ErrToken.
+func (m *Module) Find(s Selector) (TokenInfo, error) { return m.find(s) }
+
+// The states of a user PIN in which another try could lock it, or is bound to fail.
+const (
+	PINLocked         = "locked"
+	PINLastTry        = "one try left"
+	PINNotInitialised = "not initialised"
+)
+
 // pinState puts the token's warnings on its user PIN into words.
 func pinState(flags uint) string {
 	switch {
 	case flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
-		return "locked"
+		return PINLocked
 	case flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0:
-		return "one try left"
+		return PINLastTry
 	case flags&pkcs11.CKF_USER_PIN_COUNT_LOW != 0:
 		return "a wrong PIN was entered since the last login"
 	case flags&pkcs11.CKF_USER_PIN_TO_BE_CHANGED != 0:
 		return "to be changed"
 	case flags&pkcs11.CKF_USER_PIN_INITIALIZED == 0:
-		return "not initialised"
+		return PINNotInitialised
 	}
 	return ""
 }

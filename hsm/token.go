@@ -41,7 +41,8 @@ type Config struct {
 	// anew where only that helps, DefaultRecoverEvery if 0.
 	RecoverEvery time.Duration
 	// AllowExtractable names the master keys (by label) that may be used although
-	// they could be read out of the token. Without it such keys are refused.
+	// they are extractable. Without it such keys are refused. Any other fault of
+	// theirs still counts.
 	AllowExtractable []string
 	// Log gets what happens to the token; nil is nowhere.
 	Log *zap.Logger

@@ -28,6 +28,7 @@ const (
 	exitRefused     = 3
 	exitUnavailable = 4
 	exitPIN         = 5
+	exitWarned      = 6
 	exitInterrupted = 130
 )
 
@@ -38,8 +39,8 @@ func exitCodesTopic() *cobra.Command {
 		Long: `Every command exits with one of these codes:
 
     0  done; for serve and demo also: stopped by SIGINT or SIGTERM
-    1  failed: a known-answer test failed, or something went wrong that no other
-       code names
+    1  failed: a known-answer test failed, the doctor found something unfit, or
+       something went wrong that no other code names
     2  wrong use: the arguments or the configuration have faults, or a file that
        they name cannot be used; nothing was tried
     3  refused: the server or the token says no, and will again
@@ -47,6 +48,7 @@ func exitCodesTopic() *cobra.Command {
        for now; nothing was given out, and trying later may help
     5  the token refused the PIN; do not try again before you know why, since a
        token locks after a few wrong PINs
+    6  fit, but with warnings of the doctor
   130  interrupted by SIGINT or SIGTERM before it was done
 
 With --json an error is one JSON object on standard error: "error" says what went

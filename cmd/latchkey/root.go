@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -42,7 +43,7 @@ the holder set a new PIN.`,
 	root.AddCommand(
 		newServe(a), newDemo(a),
 		newUnblock(a), newProcess(a), newCard(a), newCardType(a),
-		newHSM(a), newKey(a), newRespond(a), newKAT(a),
+		newHSM(a), newDoctor(a), newKey(a), newRespond(a), newKAT(a),
 		newVersion(a), exitCodesTopic(),
 	)
 	return root
@@ -120,6 +121,8 @@ type version struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision"`
 	Go       string `json:"go"`
+
+	at time.Time // of the revision, the zero time where it is not known
 }
 
 func readVersion() version {
@@ -130,8 +133,11 @@ func readVersion() version {
 	}
 	v.Version, v.Go = info.Main.Version, info.GoVersion
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
+		switch s.Key {
+		case "vcs.revision":
 			v.Revision = s.Value
+		case "vcs.time":
+			v.at, _ = time.Parse(time.RFC3339, s.Value)
 		}
 	}
 	return v

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+)
+
+// Condition is what can be seen of a database without taking it into use.
+type Condition struct {
+	Mode fs.FileMode // of the database file
+	// Schema is the version of the database's schema, Latest the one that this
+	// program brings it to when it opens it.
+	Schema, Latest int64
+}
+
+// Inspect looks at the database at the path, which another process may have open:
+// it reads, takes no lock and makes no file. The error is fs.ErrNotExist,
+// ErrForeign, ErrNewer or fs.ErrPermission where that is what is wrong.
+func Inspect(ctx context.Context, path string) (Condition, error) {
+	c, err := inspect(ctx, path)
+	return c, failed("look at database "+path, explain(err))
+}
+
+func inspect(ctx context.Context, path string) (c Condition, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Condition{}, err
+	}
+	c.Mode = info.Mode()
+	if c.Latest, err = latest(); err != nil || info.Size() == 0 {
+		return c, err
+	}
+	// -wal is beside the file itself, which the path may only point to.
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return c, err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return c, err
+	}
+	// A reader of a database in WAL mode makes -wal and -shm where they are missing,
+	// which is kept from happening: nobody has it open then, so it does not change.
+	options := url.Values{"mode": {"ro"}, "_query_only": {"on"}, "_busy_timeout": {"5000"}}
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		options.Set("immutable", "1")
+	}
+	db, err := sql.Open(driver, dsn(path, options))
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var id int
+	if err := db.QueryRowContext(ctx, `SELECT application_id FROM pragma_application_id`).Scan(&id); err != nil {
+		return c, err
+	}
+	if id != applicationID {
+		return c, ErrForeign
+	}
+	if err := db.QueryRowContext(ctx, `SELECT max(version_id) FROM `+goose.DefaultTablename).Scan(&c.Schema); err != nil {
+		return c, err
+	}
+	if c.Schema > c.Latest {
+		return c, fmt.Errorf("%w: its schema is version %d and this program knows %d", ErrNewer, c.Schema, c.Latest)
+	}
+	return c, nil
+}
+
+// latest is the version of the newest migration.
+func latest() (int64, error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil || len(files) == 0 {
+		return 0, errors.Join(errors.New("no migrations"), err)
+	}
+	return goose.NumericComponent(files[len(files)-1])
+}
