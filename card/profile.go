@@ -289,6 +289,10 @@ func (p Profile) Faults() []Fault {
 		add("input", "scheme %s takes no template; leave it out", p.Scheme)
 	case p.CardKeyType.Len() != 0 && !slices.Contains(p.Scheme.CardKeyTypes(), p.CardKeyType):
 		add("card_key_type", "scheme %s makes keys of type %s", p.Scheme, join(p.Scheme.CardKeyTypes()))
+	case p.Scheme.Templated() && p.CardKeyType.Len() != 0:
+		for _, fault := range p.inputFaults() {
+			add("input", "%s", fault)
+		}
 	}
 	if counter := p.Counter; p.Scheme == SP800108 {
 		if counter.Bits != 8 && counter.Bits != 16 && counter.Bits != 32 {

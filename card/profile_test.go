@@ -66,7 +66,7 @@ func TestProfileFaults(t *testing.T) {
 		"scheme that is refused":    {func(p *card.Profile) { p.Scheme = card.AN10922AES192 }, []string{"scheme: scheme an10922-aes192 makes its key of two CMACs"}},
 		"template missing":          {func(p *card.Profile) { p.Scheme = card.AESCBCKey }, []string{"input: is required with scheme aes-cbc"}},
 		"template too many":         {func(p *card.Profile) { p.Input = input(t, "serial") }, []string{"input: scheme latchkey-v1 takes no template"}},
-		"template given":            {func(p *card.Profile) { p.Scheme, p.Input = card.TDESECBKey, input(t, "kdd") }, nil},
+		"template given":            {func(p *card.Profile) { p.Scheme, p.Input = card.TDESECBKey, input(t, "cuid[0:24]") }, nil},
 		"VISA2 makes no such key":   {func(p *card.Profile) { p.Scheme = card.VISA2 }, []string{"card_key_type: scheme visa2 makes keys of type tdes2"}},
 		"VISA2":                     {func(p *card.Profile) { p.Scheme, p.CardKeyType = card.VISA2, card.TDES2 }, nil},
 		"counter of 24 bits":        {func(p *card.Profile) { p.Scheme, p.Input, p.Counter.Bits = card.SP800108, input(t, "cuid"), 24 }, []string{"counter_bits: must be 8, 16 or 32"}},
