@@ -3,6 +3,7 @@ package card
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -223,10 +224,30 @@ func (r RetryLimit) MaxUnconfirmed() int {
 	return int(r) - 1
 }
 
+// Looser tells whether cards of this limit may be given more responses than those
+// of the other.
+func (r RetryLimit) Looser(than RetryLimit) bool {
+	a, b := r.MaxUnconfirmed(), than.MaxUnconfirmed()
+	return b != 0 && (a == 0 || a > b)
+}
+
+func (r RetryLimit) String() string {
+	switch r {
+	case RetryUnlimited:
+		return "unlimited"
+	case RetryUnknown:
+		return "unknown"
+	}
+	return strconv.Itoa(int(r))
+}
+
 // Profile is how a family of cards works.
 type Profile struct {
 	ID   string
 	Name string
+	// Family is the ID of the family that the profile takes from what it does not
+	// say itself, empty where it says all.
+	Family string
 	// Algorithm and ChallengeLen say how the card is answered; the length is in
 	// bytes and a multiple of the algorithm's block.
 	Algorithm    Algorithm

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"latchkey/card"
+	"latchkey/card/family"
 	"latchkey/hsm"
 	"latchkey/policy"
 )
@@ -306,15 +307,17 @@ func checkProfiles(list []profile, fault report) map[string]card.Profile {
 			once(seen, place+".id", l.ID, fault)
 		}
 		p := card.Profile{
-			ID: l.ID, Name: or(l.Name, l.ID), Algorithm: l.ResponseAlgorithm,
-			CardKeyType: l.CardKeyType, Scheme: l.Scheme, MasterKey: l.MasterKey, MasterKeyVersion: l.MasterKeyVersion.Or(1),
+			ID: l.ID, Name: or(l.Name, l.ID),
+			Scheme: l.Scheme, MasterKey: l.MasterKey, MasterKeyVersion: l.MasterKeyVersion.Or(1),
 			Counter: card.Counter{Bits: l.CounterBits.Or(0), After: l.CounterAfter}, Wrapping: l.Wrapping,
-			Retry: card.RetryLimit(l.WrongResponses),
 		}
-		if p.Algorithm == "" {
-			p.Algorithm = card.AlgorithmFor(p.CardKeyType)
+		faults, ok := answering(&p, l)
+		for _, f := range faults {
+			fault(place+"."+f.Field, "%s", f.Detail)
 		}
-		p.ChallengeLen = l.ChallengeLength.Or(p.Algorithm.Block())
+		if !ok { // the family's cards cannot be answered: the rest says nothing
+			continue
+		}
 		number := l.KeyNumber.Or(1)
 		if number < 0 || number > 255 {
 			fault(place+".key_number", "must be from 0 to 255")
@@ -327,14 +330,39 @@ func checkProfiles(list []profile, fault report) map[string]card.Profile {
 			}
 		}
 		for _, f := range p.Faults() {
-			if f.Field == "input" && unread != nil {
-				continue // it would only be said to be missing
+			said := slices.ContainsFunc(faults, func(said card.Fault) bool { return said.Field == f.Field })
+			if said || f.Field == "input" && unread != nil {
+				continue // it would be said twice, or be said to be missing
 			}
 			fault(place+"."+f.Field, "%s", f.Detail)
 		}
 		profiles[p.ID] = p
 	}
 	return profiles
+}
+
+// answering fills in how the profile's cards are answered, which its family may
+// say in its place. It is not ok where the family leaves nothing to go on with.
+func answering(p *card.Profile, l profile) (faults []card.Fault, ok bool) {
+	p.Algorithm, p.CardKeyType, p.Retry = l.ResponseAlgorithm, l.CardKeyType, l.WrongResponses.limit
+	p.ChallengeLen = l.ChallengeLength.Or(0)
+	if l.Family != "" {
+		f, err := family.Find(l.Family)
+		if err != nil {
+			return []card.Fault{{Field: "family", Detail: err.Error()}}, false
+		}
+		faults = f.Complete(p, family.Own{ChallengeLength: l.ChallengeLength.Given(), Retry: l.WrongResponses.given})
+		if f.Unblock == family.PUKOnly {
+			return faults, false
+		}
+	}
+	if p.Algorithm == "" {
+		p.Algorithm = card.AlgorithmFor(p.CardKeyType)
+	}
+	if p.ChallengeLen == 0 && !l.ChallengeLength.Given() {
+		p.ChallengeLen = p.Algorithm.Block()
+	}
+	return faults, true
 }
 
 // once reports an ID that is no line of text or was there before.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"latchkey/card"
+	"latchkey/card/family"
 	"latchkey/config"
 	"latchkey/hsm"
 	"latchkey/policy"
@@ -216,6 +217,19 @@ func schemes() string {
 	return strings.Join(names, ", ")
 }
 
+func families(t *testing.T) string {
+	t.Helper()
+	all, err := family.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range all {
+		names = append(names, f.ID)
+	}
+	return strings.Join(names, ", ")
+}
+
 // One change to a file that is in order, and what it is told.
 func TestFaults(t *testing.T) {
 	const (
@@ -330,6 +344,30 @@ func TestFaults(t *testing.T) {
 				`profiles[0] (gids).input: template "seriell": unknown field "seriell": use serial, serial.hex, cuid, kdd or 0x and hex`,
 				`profiles[0] (gids).wrong_responses_survived: must be 2 or more, "unlimited" or "unknown"`,
 			},
+		},
+		"family says the rest": {"card_key_type: tdes3", "family: idprime-3des", nil},
+		"family made stricter": {profile, profile + ", family: idprime-3des, wrong_responses_survived: 3", nil},
+		"family made looser": {
+			profile, profile + ", family: idprime-3des, wrong_responses_survived: unlimited",
+			[]string{"profiles[0] (gids).wrong_responses_survived: unlimited is looser than family idprime-3des, which has 5; it may be made stricter only"},
+		},
+		"family contradicted": {
+			"card_key_type: tdes3", "family: crescendo-aes, card_key_type: tdes3, challenge_length: 0",
+			[]string{
+				"profiles[0] (gids).card_key_type: tdes3 contradicts family crescendo-aes, which has aes128; leave it out",
+				"profiles[0] (gids).challenge_length: 0 contradicts family crescendo-aes, which has 16; leave it out",
+			},
+		},
+		"family that leaves it open": {
+			"card_key_type: tdes3", "family: minidriver, response_algorithm: tdes-cbc, challenge_length: 24", nil,
+		},
+		"family without an answer": {
+			"card_key_type: tdes3", "family: yubikey-piv, challenge_length: 24",
+			[]string{"profiles[0] (gids).family: YubiKey, PIV application is unblocked by PUK only: a YubiKey's PIN is unblocked by its PUK (ykman piv access unblock-pin); the management key 9B, whatever its algorithm, does not do it"},
+		},
+		"family that nobody knows": {
+			"card_key_type: tdes3", "family: gidz",
+			[]string{`profiles[0] (gids).family: family "gidz": not found; there are ` + families(t)},
 		},
 		"survives a word": {
 			profile, profile + ", wrong_responses_survived: many", []string{`line 5: must be a whole number, "unlimited" or "unknown"`},

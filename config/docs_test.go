@@ -60,7 +60,7 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Clients) != 3 || len(c.Operators) != 2 || len(c.Profiles) != 5 {
+	if len(c.Clients) != 3 || len(c.Operators) != 2 || len(c.Profiles) != 6 {
 		t.Errorf("%d clients, %d operators, %d profiles", len(c.Clients), len(c.Operators), len(c.Profiles))
 	}
 	shown := []any{c.Listen, c.Store, c.Cards, c.Unblock, c.Custody, c.Log}

@@ -91,6 +91,7 @@ type operator struct {
 type profile struct {
 	ID                string         `yaml:"id"`
 	Name              string         `yaml:"name"`
+	Family            string         `yaml:"family"`
 	ResponseAlgorithm card.Algorithm `yaml:"response_algorithm"`
 	ChallengeLength   whole          `yaml:"challenge_length"`
 	CardKeyType       card.KeyType   `yaml:"card_key_type"`
@@ -136,17 +137,21 @@ func (d duration) or(otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-// survived is a number of wrong responses, "unlimited" or "unknown".
-type survived card.RetryLimit
+// survived is a number of wrong responses, "unlimited" or "unknown", where one is
+// given.
+type survived struct {
+	given bool
+	limit card.RetryLimit
+}
 
 // UnmarshalYAML implements yaml.Unmarshaler.
 func (s *survived) UnmarshalYAML(node *yaml.Node) error {
 	switch node.Value {
-	case "unlimited":
-		*s = survived(card.RetryUnlimited)
+	case card.RetryUnlimited.String():
+		*s = survived{true, card.RetryUnlimited}
 		return nil
-	case "unknown":
-		*s = survived(card.RetryUnknown)
+	case card.RetryUnknown.String():
+		*s = survived{true, card.RetryUnknown}
 		return nil
 	}
 	var w whole
@@ -155,6 +160,6 @@ func (s *survived) UnmarshalYAML(node *yaml.Node) error {
 	}
 	// The numbers that stand for the two words are not theirs to be written;
 	// the profile's own check refuses 1 in words.
-	*s = survived(max(w.Or(1), 1))
+	*s = survived{true, card.RetryLimit(max(w.Or(1), 1))}
 	return nil
 }

@@ -107,6 +107,9 @@ func (w *Whole) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
+// Given tells whether there is one.
+func (w Whole) Given() bool { return w.given }
+
 // Or is the number, or otherwise where none is given.
 func (w Whole) Or(otherwise int) int {
 	if w.given {
