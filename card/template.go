@@ -101,7 +101,7 @@ func (t Template) Eval(c Card) ([]byte, error) {
 			b = []byte(c.Serial)
 		case "serial.hex":
 			var err error
-			if b, err = hex.DecodeString(dropSeparators(c.Serial)); err != nil {
+			if b, err = hex.DecodeString(DropSeparators(c.Serial)); err != nil {
 				return nil, errors.New("template: the card's serial is not hex")
 			}
 		case "cuid":

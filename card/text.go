@@ -56,7 +56,9 @@ func ParseChallenge(text string, want int) (Challenge, error) {
 	return nil, e
 }
 
-func dropSeparators(s string) string {
+// DropSeparators takes out what only groups digits: spaces, dashes, colons, dots
+// and underscores.
+func DropSeparators(s string) string {
 	return strings.Map(func(r rune) rune {
 		if isSeparator(r) {
 			return -1

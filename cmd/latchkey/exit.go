@@ -39,8 +39,9 @@ func exitCodesTopic() *cobra.Command {
 		Long: `Every command exits with one of these codes:
 
     0  done; for serve and demo also: stopped by SIGINT or SIGTERM
-    1  failed: a known-answer test failed, the doctor found something unfit, or
-       something went wrong that no other code names
+    1  failed: a known-answer test failed, the doctor found something unfit, a profile
+       does not give the response that it should, or something went wrong that no
+       other code names
     2  wrong use: the arguments or the configuration have faults, or a file that
        they name cannot be used; nothing was tried
     3  refused: the server or the token says no, and will again

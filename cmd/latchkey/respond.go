@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"latchkey/card"
 	"latchkey/config"
@@ -14,12 +15,10 @@ import (
 // respondFlags describe a card and how its family works.
 type respondFlags struct {
 	tokenFlags
+	cardFlags
 	bench     bool
 	profile   string
 	challenge string
-	cuid, kdd string
-	wrapped   string
-	version   int
 
 	scheme, keyType, algorithm string
 	master, input              string
@@ -72,10 +71,6 @@ How the card works is said by --profile, from the configuration, or by --scheme,
 	flags.BoolVar(&f.bench, "bench", false, "this is a bench test: no checks, no audit entry")
 	flags.StringVar(&f.challenge, "challenge", "", "the `challenge` that the card shows")
 	flags.StringVar(&f.profile, "profile", "", "card `profile` of the configuration")
-	flags.StringVar(&f.cuid, "cuid", "", "the card's CUID in `hex`")
-	flags.StringVar(&f.kdd, "kdd", "", "the card's key diversification data in `hex`, 10 bytes")
-	flags.StringVar(&f.wrapped, "wrapped-key", "", "the card's wrapped key in `hex`")
-	flags.IntVar(&f.version, "master-key-version", 0, "`version` of the master key; by default the profile's, or 1")
 	flags.StringVar(&f.scheme, "scheme", "", "diversification `scheme`, without a profile")
 	flags.StringVar(&f.keyType, "card-key-type", "", "card key `type`, without a profile")
 	flags.StringVar(&f.algorithm, "response-algorithm", "", "response `algorithm`, without a profile; by default the card key's ECB")
@@ -86,6 +81,7 @@ How the card works is said by --profile, from the configuration, or by --scheme,
 	flags.IntVar(&f.counter.Bits, "counter-bits", 0, "counter length in `bits` of sp800-108-counter, without a profile")
 	flags.BoolVar(&f.counter.After, "counter-after", false, "the counter is behind the fixed input, without a profile")
 	flags.StringVar(&f.wrapping, "wrapping", "", "how the card's key is `wrapped`, without a profile")
+	f.cardFlags.add(flags)
 	f.tokenFlags.add(flags)
 	cmd.MarkFlagsOneRequired("profile", "scheme")
 	for _, alone := range []string{"scheme", "card-key-type", "response-algorithm", "challenge-length", "master-key", "input", "key-number", "counter-bits", "counter-after", "wrapping"} {
@@ -105,17 +101,55 @@ type benchResponse struct {
 	Spoken   string `json:"spoken"`
 }
 
-// question is what the token is to be asked.
-func (f *respondFlags) question(serial string) (key card.AdminKey, alg card.Algorithm, challenge card.Challenge, err error) {
-	c := card.Card{Serial: serial, MasterKeyVersion: f.version}
+// cardFlags describe a card beside its serial number.
+type cardFlags struct {
+	cuid, kdd string
+	wrapped   string
+	version   int
+}
+
+func (f *cardFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.cuid, "cuid", "", "the card's CUID in `hex`")
+	flags.StringVar(&f.kdd, "kdd", "", "the card's key diversification data in `hex`, 10 bytes")
+	flags.StringVar(&f.wrapped, "wrapped-key", "", "the card's wrapped key in `hex`")
+	flags.IntVar(&f.version, "master-key-version", 0, "`version` of the master key; by default the profile's, or 1")
+}
+
+func (f *cardFlags) card(serial string) (c card.Card, err error) {
+	c = card.Card{Serial: serial, MasterKeyVersion: f.version}
 	if c.CUID, err = hex.DecodeString(f.cuid); err != nil {
-		return key, "", nil, misuse("--cuid is not hex")
+		return c, misuse("--cuid is not hex")
 	}
 	if c.KDD, err = hex.DecodeString(f.kdd); err != nil {
-		return key, "", nil, misuse("--kdd is not hex")
+		return c, misuse("--kdd is not hex")
 	}
 	if c.WrappedKey, err = hex.DecodeString(f.wrapped); err != nil {
-		return key, "", nil, misuse("--wrapped-key is not hex")
+		return c, misuse("--wrapped-key is not hex")
+	}
+	return c, nil
+}
+
+// configuredProfile is a profile of the configuration file.
+func configuredProfile(path, id string) (card.Profile, error) {
+	if path == "" {
+		return card.Profile{}, misuse("say which configuration has the profile: --config FILE")
+	}
+	c, err := config.Load(path)
+	if err != nil {
+		return card.Profile{}, err
+	}
+	p, err := c.Profile(id)
+	if err != nil {
+		return card.Profile{}, &usageError{err}
+	}
+	return p, nil
+}
+
+// question is what the token is to be asked.
+func (f *respondFlags) question(serial string) (key card.AdminKey, alg card.Algorithm, challenge card.Challenge, err error) {
+	c, err := f.card(serial)
+	if err != nil {
+		return key, "", nil, err
 	}
 	p, err := f.findProfile()
 	if err != nil {
@@ -133,18 +167,7 @@ func (f *respondFlags) question(serial string) (key card.AdminKey, alg card.Algo
 // findProfile takes the profile from the configuration or makes one of the flags.
 func (f *respondFlags) findProfile() (card.Profile, error) {
 	if f.profile != "" {
-		if f.config == "" {
-			return card.Profile{}, misuse("--profile needs --config")
-		}
-		c, err := config.Load(f.config)
-		if err != nil {
-			return card.Profile{}, err
-		}
-		p, err := c.Profile(f.profile)
-		if err != nil {
-			return card.Profile{}, &usageError{err}
-		}
-		return p, nil
+		return configuredProfile(f.config, f.profile)
 	}
 	p := card.Profile{
 		ID: "bench", Name: "bench", Algorithm: card.Algorithm(f.algorithm), ChallengeLen: f.challengeLen,

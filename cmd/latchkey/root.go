@@ -41,7 +41,7 @@ the holder set a new PIN.`,
 		&cobra.Group{ID: groupToken, Title: "On the HSM"},
 	)
 	root.AddCommand(
-		newServe(a), newDemo(a),
+		newServe(a), newDemo(a), newProfile(a),
 		newUnblock(a), newProcess(a), newCard(a), newCardType(a),
 		newHSM(a), newDoctor(a), newKey(a), newRespond(a), newKAT(a),
 		newVersion(a), exitCodesTopic(),

@@ -98,8 +98,9 @@ func (s *instance) softHSM() string {
 // own.
 func TestClients(t *testing.T) {
 	// The profiles come last in the demonstration's configuration.
-	wrapped := "  - {id: wrapped, card_key_type: tdes3, scheme: wrapped, wrapping: aes-key-wrap, master_key: wrapping}\n"
-	server, another := newInstance(t, wrapped), newInstance(t, "")
+	profiles := "  - {id: wrapped, card_key_type: tdes3, scheme: wrapped, wrapping: aes-key-wrap, master_key: wrapping}\n" +
+		"  - {id: bench, family: gids, scheme: static, master_key: bench, wrong_responses_survived: 6}\n"
+	server, another := newInstance(t, profiles), newInstance(t, "")
 	scripts(t, "server", func(e *testscript.Env) error {
 		e.Vars = append(e.Vars, server.softHSM())
 		e.Setenv("LATCHKEY_SERVER", server.url)
