@@ -18,6 +18,9 @@ type NewKey struct {
 	Version int
 	Type    card.KeyType
 	Use     Use
+	// KCV is the check value that the key must have, by DESZero or AESCMACZero, or
+	// nothing is kept; the zero KCV is any.
+	KCV KCV
 }
 
 func (n NewKey) check() error {
@@ -96,6 +99,9 @@ func (s *session) makeMaster(n NewKey, create maker) (_ Key, err error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("take key check value: %w", err)
 	}
+	if values := s.kcvs(made, n.Type, value); n.KCV != (KCV{}) && !slices.Contains(values, n.KCV) {
+		return Key{}, unfit("its key check value is %s, not %s; nothing was kept", joinKCVs(values), n.KCV)
+	}
 	attributes, err := s.ctx.GetAttributeValue(s.handle, made, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_EXTRACTABLE, nil)})
 	if err := s.call("C_GetAttributeValue", err); err != nil {
 		return Key{}, err
@@ -122,6 +128,14 @@ func orUnbound(template []*pkcs11.Attribute, create func([]*pkcs11.Attribute) (p
 		return h, err
 	}
 	return create(fewer)
+}
+
+func joinKCVs(values []KCV) string {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = v.String()
+	}
+	return strings.Join(words, " or ")
 }
 
 func (s *session) checkValue(h pkcs11.ObjectHandle, t card.KeyType) ([]byte, error) {

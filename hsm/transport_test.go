@@ -92,6 +92,14 @@ func TestWrappedImports(t *testing.T) {
 	if got := respondAs(t, token, "oaep"); got != want {
 		t.Error("imported by RSA-OAEP, the master key answers otherwise")
 	}
+	kcv, err := token.CheckValue(t.Context(), card.AES256, value, hsm.AESCMACZero)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expected := hsm.NewKey{Label: "expected", Version: 1, Type: card.AES256, Use: hsm.ForDeriving, KCV: kcv}
+	if _, err := token.ImportWrapped(t.Context(), expected, "transport", oaep); err != nil {
+		t.Errorf("with the check value that it has: %v", err)
+	}
 
 	before, err := token.Keys(t.Context())
 	if err != nil {
@@ -105,6 +113,7 @@ func TestWrappedImports(t *testing.T) {
 		"name taken":      errOf(token.ImportUnder(t.Context(), master("under", card.AES256, hsm.ForDeriving), "kek", 1, card.KeyWrap, under)),
 		"oaep spoiled":    errOf(token.ImportWrapped(t.Context(), master("x", card.AES256, hsm.ForDeriving), "transport", append([]byte{1}, oaep[1:]...))),
 		"no such pair":    errOf(token.ImportWrapped(t.Context(), master("x", card.AES256, hsm.ForDeriving), "nothing", oaep)),
+		"another KCV":     errOf(token.ImportWrapped(t.Context(), hsm.NewKey{Label: "x", Version: 1, Type: card.AES256, Use: hsm.ForDeriving, KCV: hsm.KCV{Convention: hsm.AESCMACZero, Value: "000000"}}, "transport", oaep)),
 		"oaep, TDES type": errOf(token.ImportWrapped(t.Context(), master("x", card.TDES3, hsm.ForDeriving), "transport", oaep)),
 	} {
 		if refused == nil {
