@@ -1,0 +1,4 @@
+package ceremony
+
+// Kinds lists the kinds of steps.
+func Kinds() []string { return kinds() }
