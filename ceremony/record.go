@@ -152,7 +152,7 @@ func fingerprint(public any) (string, error) {
 func (r *Record) end(at time.Time, err error) {
 	r.Ended, r.Outcome = at, outcomeOf(err)
 	if err != nil {
-		r.Error = err.Error()
+		r.Error = said(err)
 	}
 }
 
@@ -164,6 +164,14 @@ func outcomeOf(err error) Outcome {
 		return BrokenOff
 	}
 	return Failed
+}
+
+// said is an error in the record's words.
+func said(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted by Ctrl-C or another signal"
+	}
+	return err.Error()
 }
 
 // Lines is the record in words.

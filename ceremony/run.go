@@ -177,7 +177,7 @@ func (w *walk) present(ctx context.Context) error {
 func (w *walk) approve(ctx context.Context) error {
 	a := w.script.Approval
 	w.say("")
-	w.say("%d of %s approve this script, whose SHA-256 is", a.Required, strings.Join(a.Officers, ", "))
+	w.say("The script is approved by %d of: %s. Its SHA-256 is", a.Required, strings.Join(a.Officers, ", "))
 	w.say("  %s", grouped(w.script.SHA256))
 	w.say("Compare it with your own copy: sha256sum FILE.")
 	for i := range a.Required {
@@ -217,7 +217,7 @@ func (w *walk) do(ctx context.Context, r *StepRecord, s Step) error {
 	}
 	r.Ended, r.Outcome = new(w.time()), outcomeOf(err)
 	if err != nil {
-		r.Error = err.Error()
+		r.Error = said(err)
 	}
 	return err
 }

@@ -19,7 +19,7 @@ func (s *Script) opening() []string {
 	}
 	lines = append(lines,
 		fmt.Sprintf("Run by: %s", s.RunBy),
-		fmt.Sprintf("Approved by: %d of %s", s.Approval.Required, strings.Join(s.Approval.Officers, ", ")))
+		fmt.Sprintf("Approved by: %d of: %s", s.Approval.Required, strings.Join(s.Approval.Officers, ", ")))
 	signing := "Record signed by: " + s.SigningKey.Label
 	if s.SigningKey.Create {
 		signing += ", which is made in the token if it is not there"

@@ -34,7 +34,7 @@ func TestDocs(t *testing.T) {
 		}
 		fmt.Fprintf(&page, "\n## %s\n", group.Title)
 		shared := sharedFlags(commands)
-		if group.ID != groupServer {
+		if group.ID != groupServer && shared.HasFlags() {
 			fmt.Fprintf(&page, "\nAll of these take the flags\n\n%s\n", indent(shared.FlagUsages()))
 		}
 		for _, c := range commands {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"latchkey/ceremony"
 	"latchkey/config"
 	"latchkey/hsm"
 	"latchkey/server/api"
@@ -40,8 +41,8 @@ func exitCodesTopic() *cobra.Command {
 
     0  done; for serve and demo also: stopped by SIGINT or SIGTERM
     1  failed: a known-answer test failed, the doctor found something unfit, a profile
-       does not give the response that it should, or something went wrong that no
-       other code names
+       does not give the response that it should, an officer broke a ceremony off,
+       or something went wrong that no other code names
     2  wrong use: the arguments or the configuration have faults, or a file that
        they name cannot be used; nothing was tried
     3  refused: the server or the token says no, and will again
@@ -98,7 +99,7 @@ func exitCode(err error) int {
 	case errors.Is(err, hsm.ErrToken), errors.As(err, &outage) && outage.Unavailable():
 		return exitUnavailable
 	case errors.Is(err, hsm.ErrKeyUnknown), errors.Is(err, hsm.ErrKeyUnfit), errors.Is(err, hsm.ErrInput),
-		errors.As(err, &unable):
+		errors.Is(err, ceremony.ErrRefused), errors.Is(err, ceremony.ErrRecord), errors.As(err, &unable):
 		return exitRefused
 	}
 	return exitFailed

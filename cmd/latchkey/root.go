@@ -13,9 +13,10 @@ import (
 
 // The groups of commands in the help.
 const (
-	groupServer = "server"
-	groupClient = "client"
-	groupToken  = "token"
+	groupServer   = "server"
+	groupClient   = "client"
+	groupToken    = "token"
+	groupCeremony = "ceremony"
 )
 
 func newRoot(a *app) *cobra.Command {
@@ -39,11 +40,13 @@ the holder set a new PIN.`,
 		&cobra.Group{ID: groupServer, Title: "The server"},
 		&cobra.Group{ID: groupClient, Title: "Server clients"},
 		&cobra.Group{ID: groupToken, Title: "On the HSM"},
+		&cobra.Group{ID: groupCeremony, Title: "Key ceremonies"},
 	)
 	root.AddCommand(
 		newServe(a), newDemo(a), newProfile(a),
 		newUnblock(a), newProcess(a), newCard(a), newCardType(a),
 		newHSM(a), newDoctor(a), newKey(a), newRespond(a), newKAT(a),
+		newCeremony(a),
 		newVersion(a), exitCodesTopic(),
 	)
 	return root
