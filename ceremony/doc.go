@@ -8,5 +8,5 @@
 //
 // The package knows no PKCS#11 and no terminal, only the interfaces [HSM] and
 // [Console]. Key components are the one place in Latchkey where clear key bytes
-// touch the host: see components.go and docs/decisions/0010-components.md.
+// touch the host: see components.go and docs/decisions/0012-components.md.
 package ceremony

@@ -116,17 +116,18 @@ func readFile(path string) (content []byte, sum string, err error) {
 }
 
 // writeNew writes a file that must not be there yet, and makes sure that it is on
-// the disk. Where that fails nothing is left of it.
-func writeNew(path string, content []byte, mode fs.FileMode) (FileRecord, error) {
+// the disk. Where that fails nothing is left of it. It gives the content's SHA-256
+// in hex.
+func writeNew(path string, content []byte, mode fs.FileMode) (sum string, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
-		return FileRecord{}, err
+		return "", err
 	}
 	if err := settle(f, content); err != nil {
-		return FileRecord{}, errors.Join(err, os.Remove(path))
+		return "", errors.Join(err, os.Remove(path))
 	}
 	hash := sha256.Sum256(content)
-	return FileRecord{path, hex.EncodeToString(hash[:])}, nil
+	return hex.EncodeToString(hash[:]), nil
 }
 
 // settle writes a new file's content, and brings it and its name to the disk.

@@ -153,14 +153,14 @@ func (s *generateWithBackup) do(ctx context.Context, w *walk, r *StepRecord) err
 	if err != nil {
 		return err
 	}
-	written, err := writeNew(w.script.at(s.Backup), b.Wrapped, 0o600)
+	sum, err := writeNew(w.script.at(s.Backup), b.Wrapped, 0o600)
 	if err != nil {
 		// A key without the backup that was wanted is half made.
 		return w.undo(ctx, err, s.name())
 	}
-	r.TransportKey, r.Files = b.Under, append(r.Files, written)
+	r.TransportKey, r.Files = b.Under, append(r.Files, FileRecord{s.Backup, sum})
 	w.say("The wrapped key is in %s, SHA-256", s.Backup)
-	w.say("  %s", grouped(written.SHA256))
+	w.say("  %s", grouped(sum))
 	return w.made(ctx, r)(b.Key, nil)
 }
 
@@ -331,11 +331,11 @@ func (s *transportKey) do(ctx context.Context, w *walk, r *StepRecord) error {
 	if err != nil {
 		return err
 	}
-	written, err := writeNew(w.script.at(s.Write), text, 0o644)
+	sum, err := writeNew(w.script.at(s.Write), text, 0o644)
 	if err != nil {
 		return err
 	}
-	r.Files = append(r.Files, written)
+	r.Files = append(r.Files, FileRecord{s.Write, sum})
 	w.say("Fingerprint of %s, to be read to the officers of the other token:", s.Label)
 	w.say("  %s", grouped(k.Fingerprint))
 	return w.confirm(ctx, "Was it noted?")
