@@ -237,8 +237,9 @@ func (r RetryLimit) String() string {
 		return "unlimited"
 	case RetryUnknown:
 		return "unknown"
+	default:
+		return strconv.Itoa(int(r))
 	}
-	return strconv.Itoa(int(r))
 }
 
 // Profile is how a family of cards works.
