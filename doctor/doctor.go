@@ -6,6 +6,7 @@
 package doctor
 
 import (
+	"cmp"
 	_ "embed"
 	"slices"
 	"strings"
@@ -64,12 +65,22 @@ func Checks() []Check {
 // Finding is one thing that was found out.
 type Finding struct {
 	Check   Check  `json:"check"`
+	Token   string `json:"token,omitempty"`   // its label, where there are fallbacks
 	Subject string `json:"subject,omitempty"` // a key, a scheme, a file
 	Grade   Grade  `json:"grade"`
 	Text    string `json:"finding"`
 	Do      string `json:"do,omitempty"`
 	// Profiles are those whose cards are not answered because of it.
 	Profiles []string `json:"profiles,omitempty"`
+}
+
+// Result is what a token's examination comes to in numbers.
+type Result struct {
+	Token string `json:"token"` // its label
+	// Answers is nil where no known answer was tried.
+	Answers *Tally `json:"known_answers,omitempty"`
+	// Measured is empty where nothing was measured.
+	Measured []hsm.Measurement `json:"measured,omitempty"`
 }
 
 // Tally counts the known answers.
@@ -94,8 +105,7 @@ type Options struct {
 // Exam is an examination under way, with what it has found so far.
 type Exam struct {
 	Findings []Finding
-	Tally    *Tally            // nil where no known answer was tried
-	Measured []hsm.Measurement // empty where nothing was measured
+	Results  []*Result // one for each token that was opened
 
 	options Options
 	// configured tells that profiles are those of a configuration; without one
@@ -105,19 +115,40 @@ type Exam struct {
 	allowed    []string // labels of extractable keys
 	sessions   int
 
+	// fallbacks is how many tokens stand in for the first; kcvs are the check values
+	// of the first's keys, by name and convention.
+	fallbacks int
+	kcvs      map[string]string
+
 	// What a token's examination leaves for later parts of it.
-	tried   map[hsm.Way]trial
-	answers map[hsm.Way]answer
-	stopped map[string]error // profiles that the token does not carry out, by ID
+	label    string
+	fallback bool // this token is not the first
+	tried    map[hsm.Way]trial
+	answers  map[hsm.Way]answer
+	stopped  map[string]error // profiles that the token does not carry out, by ID
 }
 
 // New begins an examination.
 func New(o Options) *Exam {
 	return &Exam{
-		options: o, sessions: hsm.DefaultSessions,
-		tried: make(map[hsm.Way]trial), answers: make(map[hsm.Way]answer), stopped: make(map[string]error),
+		options: o, sessions: hsm.DefaultSessions, kcvs: make(map[string]string),
 	}
 }
+
+// Turn turns to a token. The one after the first that could be opened is there to
+// stand in for it.
+func (e *Exam) Turn(to hsm.Selector) {
+	e.label, e.fallback = cmp.Or(to.Label, to.Serial), len(e.Results) > 0
+	e.tried, e.answers, e.stopped = make(map[hsm.Way]trial), make(map[hsm.Way]answer), make(map[string]error)
+}
+
+// Unopened adds the finding that the token cannot be used at all.
+func (e *Exam) Unopened(c Check, why error, do string) {
+	e.Add(Finding{Check: c, Grade: e.stops(), Text: why.Error(), Do: do})
+}
+
+// result is that of the token under examination.
+func (e *Exam) result() *Result { return e.Results[len(e.Results)-1] }
 
 // Grade is that of the gravest finding.
 func (e *Exam) Grade() Grade {
@@ -141,7 +172,12 @@ func (e *Exam) Count(g Grade) (n int) {
 }
 
 // Add adds a finding.
-func (e *Exam) Add(f Finding) { e.Findings = append(e.Findings, f) }
+func (e *Exam) Add(f Finding) {
+	if e.fallbacks > 0 {
+		f.Token = e.label
+	}
+	e.Findings = append(e.Findings, f)
+}
 
 // find adds a finding that nothing is to be done about.
 func (e *Exam) find(c Check, subject string, g Grade, text string) {
@@ -160,11 +196,20 @@ func (e *Exam) using(is func(card.Profile) bool) (ids []string) {
 
 // needed is the grade of something that does not work: grave where a profile
 // needs it.
-func needed(profiles []string) Grade {
+func (e *Exam) needed(profiles []string) Grade {
 	if len(profiles) != 0 {
-		return Fail
+		return e.stops()
 	}
 	return Note
+}
+
+// stops is the grade of what keeps a token from answering. Where a fallback does
+// not answer another token may.
+func (e *Exam) stops() Grade {
+	if e.fallback {
+		return Warning
+	}
+	return Fail
 }
 
 func list[T ~string](items []T) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,10 +74,16 @@ func examine(t *testing.T, s *server, token *hsm.Token) *doctor.Exam {
 	if s != nil {
 		e.Configuration(t.Context(), s.config)
 	}
+	turn(t, e, token)
+	return e
+}
+
+func turn(t *testing.T, e *doctor.Exam, token *hsm.Token) {
+	t.Helper()
+	e.Turn(hsm.Selector{Label: token.Info().Label})
 	if err := e.Token(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
-	return e
 }
 
 // want is a finding that there has to be: its text has this in it.
@@ -138,8 +145,8 @@ func TestGoodToken(t *testing.T) {
 		want{doctor.Scheme, "wrapped by aes-cbc-pad", doctor.Note, "not supported", nil},
 		want{doctor.Store, filepath.Join(s.dir, "latchkey.db"), doctor.Note, "no database yet", nil},
 	)
-	if e.Tally == nil || e.Tally.Failed != 0 || e.Tally.Passed < 30 {
-		t.Errorf("known answers: %+v", e.Tally)
+	if tally := e.Results[0].Answers; tally.Failed != 0 || tally.Passed < 30 {
+		t.Errorf("known answers: %+v", tally)
 	}
 	if left := fixture.Objects(t); !slices.Equal(left, []string{"fleet"}) {
 		t.Errorf("the token has the objects %q", left)
@@ -232,8 +239,8 @@ func TestWithout3DES(t *testing.T) {
 		want{doctor.Profile, "gids", doctor.Fail, "does not carry it out", nil},
 		want{doctor.Profile, "jcop", doctor.Fail, "does not carry it out", nil},
 	)
-	if e.Tally.Failed != 0 {
-		t.Errorf("known answers that the token does not do are taken for wrong ones: %+v", e.Tally)
+	if tally := e.Results[0].Answers; tally.Failed != 0 {
+		t.Errorf("known answers that the token does not do are taken for wrong ones: %+v", tally)
 	}
 	// With nothing configured nobody knows who needs it.
 	check(t, examine(t, nil, token), want{doctor.TripleDES, "", doctor.Warning, "the token refuses it", nil})
@@ -243,6 +250,46 @@ func TestWithout3DES(t *testing.T) {
 	check(t, examine(t, s, token),
 		want{doctor.TripleDES, "", doctor.Fail, "not all that these profiles need", []string{"gids"}},
 		want{doctor.Scheme, "latchkey-v1", doctor.Fail, "the token does not list CKM_AES_CBC_ENCRYPT_DATA", []string{"fleet", "gids"}})
+}
+
+// A fallback that lacks a key is warned of, one with another key of the same name
+// must not be used.
+func TestFallback(t *testing.T) {
+	fixture := softhsmtest.New(t)
+	second := *fixture
+	second.Label = "second"
+	util := exec.Command("softhsm2-util", "--module", fixture.Module, "--init-token", "--free", "--label", second.Label, "--so-pin", "so-pin", "--pin", second.PIN)
+	if out, err := util.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	tokens := []*hsm.Token{fixture.Open(t), second.Open(t)}
+	value := []byte("key from elsewhere, of 32 bytes.")
+	for _, token := range tokens {
+		if _, err := token.Import(t.Context(), hsm.NewKey{Label: "same", Version: 1, Type: card.AES256, Use: hsm.ForDeriving}, value); err != nil {
+			t.Fatal(err)
+		}
+		generate(t, token, "other", card.AES256, hsm.ForDeriving)
+	}
+	generate(t, tokens[0], "missing", card.AES256, hsm.ForDeriving)
+	more := fmt.Sprintf(", fallbacks: [{module: %s, token: {label: second}, pin: {file: %s}}]", fixture.Module, fixture.PINFile)
+	s := newServer(t, fixture, more,
+		"{id: p-same, card_key_type: aes256, scheme: latchkey-v1, master_key: same}",
+		"{id: p-other, card_key_type: aes256, scheme: latchkey-v1, master_key: other}",
+		"{id: p-missing, card_key_type: aes256, scheme: latchkey-v1, master_key: missing}")
+	e := examine(t, s, tokens[0])
+	if e.Grade() != doctor.Note {
+		t.Errorf("the first token is %s: %q", e.Grade(), graver(e, doctor.Warning, doctor.Fail))
+	}
+	turn(t, e, tokens[1])
+	check(t, e,
+		want{doctor.MasterKey, "other version 1", doctor.Fail, "not the key of that name in the first token", []string{"p-other"}},
+		want{doctor.Profile, "p-missing", doctor.Warning, "missing version 1 is not in the token", nil})
+	if bad := graver(e, doctor.Warning, doctor.Fail); len(bad) != 2 {
+		t.Errorf("%q", bad)
+	}
+	if last := e.Findings[len(e.Findings)-1]; last.Token != "second" {
+		t.Errorf("the last finding is of token %q", last.Token)
+	}
 }
 
 // NSS derives without listing it, gives keys out that are not extractable, and

@@ -80,11 +80,15 @@ func (e *Exam) key(k hsm.Examined, users []string, twice bool) {
 		}
 		e.Add(f)
 	}
+	if other := e.differs(k, name); other != "" && len(users) > 0 {
+		add(Fail, "it is not the key of that name in the first token, whose check value is "+other+": its responses would cost cards a try",
+			"Take the token out of hsm.fallbacks until it has the right key.")
+	}
 	// What keeps a key from being used is grave where a profile names it.
 	stops, next := Warning, nextVersion
 	switch {
 	case len(users) > 0:
-		stops = Fail
+		stops = e.stops()
 	case e.configured:
 		next = ownUse
 	}
@@ -127,6 +131,20 @@ func (e *Exam) key(k hsm.Examined, users []string, twice bool) {
 	}
 }
 
+// differs compares a key of a fallback with the one of that name in the first
+// token, and gives the latter's check value where it is another.
+func (e *Exam) differs(k hsm.Examined, name string) string {
+	for _, v := range k.KCV {
+		of := name + " " + string(v.Convention)
+		if !e.fallback {
+			e.kcvs[of] = v.Value
+		} else if first, ok := e.kcvs[of]; ok && first != v.Value {
+			return hsm.KCV{Convention: v.Convention, Value: first}.String()
+		}
+	}
+	return ""
+}
+
 // past grades where a key comes from.
 func (e *Exam) past(k hsm.Examined, add func(g Grade, text, do string)) {
 	switch {
@@ -151,7 +169,7 @@ func mechanisms(numbers []uint) string {
 // names, and by the token. keys are those of that name.
 func (e *Exam) profile(ctx context.Context, t *hsm.Token, p card.Profile, keys []hsm.Examined) {
 	name := keyName(p.MasterKey, p.MasterKeyVersion)
-	f := Finding{Check: Profile, Subject: p.ID, Grade: Fail, Profiles: []string{p.ID}}
+	f := Finding{Check: Profile, Subject: p.ID, Grade: e.stops(), Profiles: []string{p.ID}}
 	ways := hsm.Ways(p.Scheme, p.Wrapping)
 	i := slices.IndexFunc(ways, func(w hsm.Way) bool { return w.CardKey == p.CardKeyType })
 	master := ways[i].Master // config has made sure that the scheme makes such keys

@@ -29,7 +29,7 @@ func (e *Exam) pool(ctx context.Context, t *hsm.Token) {
 		e.find(Pool, "", Warning, "it could not be measured: "+err.Error())
 		return
 	}
-	e.Measured = measured
+	e.result().Measured = measured
 	e.Add(recommend(measured, e.sessions, e.configured))
 }
 

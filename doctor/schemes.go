@@ -60,7 +60,8 @@ func (e *Exam) known(ctx context.Context, t *hsm.Token) {
 		e.find(Answers, "", Fail, err.Error())
 		return
 	}
-	e.Tally = new(Tally)
+	tally := new(Tally)
+	e.result().Answers = tally
 	for _, v := range vectors {
 		a := answer{verdict: hsm.Unsupported}
 		w := e.wayOf(v)
@@ -71,13 +72,13 @@ func (e *Exam) known(ctx context.Context, t *hsm.Token) {
 		e.answers[w] = a
 		switch a.verdict {
 		case hsm.Pass:
-			e.Tally.Passed++
+			tally.Passed++
 		case hsm.Unsupported:
-			e.Tally.Unsupported++
+			tally.Unsupported++
 		case hsm.Fail:
-			e.Tally.Failed++
+			tally.Failed++
 			profiles := e.using(func(p card.Profile) bool { return p.Scheme == v.Scheme && p.Wrapping == v.Wrapping })
-			grade := needed(profiles)
+			grade := e.needed(profiles)
 			if grade == Note {
 				grade = Warning // somebody may come to need it
 			}
@@ -90,10 +91,10 @@ func (e *Exam) known(ctx context.Context, t *hsm.Token) {
 		}
 	}
 	grade := Pass
-	if e.Tally.Failed > 0 {
+	if tally.Failed > 0 {
 		grade = Note // each has a finding of its own
 	}
-	e.find(Answers, "", grade, fmt.Sprintf("%d passed, %d failed, %d unsupported", e.Tally.Passed, e.Tally.Failed, e.Tally.Unsupported))
+	e.find(Answers, "", grade, fmt.Sprintf("%d passed, %d failed, %d unsupported", tally.Passed, tally.Failed, tally.Unsupported))
 }
 
 // wayOf is the way that a known answer goes.
@@ -152,10 +153,10 @@ func (e *Exam) scheme(ctx context.Context, t *hsm.Token, listed hsm.SchemeSuppor
 		if !listed.Supported {
 			text += "; " + listed.Reason
 		}
-		e.Add(Finding{Check: Scheme, Subject: subject, Grade: needed(profiles), Text: text, Profiles: profiles})
+		e.Add(Finding{Check: Scheme, Subject: subject, Grade: e.needed(profiles), Text: text, Profiles: profiles})
 		return
 	case len(cannot) > 0:
-		e.Add(Finding{Check: Scheme, Subject: subject, Grade: needed(profiles), Profiles: profiles,
+		e.Add(Finding{Check: Scheme, Subject: subject, Grade: e.needed(profiles), Profiles: profiles,
 			Text: fmt.Sprintf("tried and done for card keys of type %s with a master key for use %s, and not for %s", list(can), use, strings.Join(cannot, "; "))})
 		return
 	}
@@ -189,7 +190,7 @@ func (e *Exam) responses(ctx context.Context, t *hsm.Token) {
 			}
 		}
 		profiles := e.using(func(p card.Profile) bool { return p.Algorithm == alg && !slices.Contains(can, p.CardKeyType) })
-		f := Finding{Check: Response, Subject: string(alg), Grade: needed(profiles), Profiles: profiles}
+		f := Finding{Check: Response, Subject: string(alg), Grade: e.needed(profiles), Profiles: profiles}
 		switch {
 		case len(can) == 0:
 			f.Text = "not supported: " + firstReason(cannot)
@@ -243,7 +244,7 @@ func (e *Exam) tripleDES(ctx context.Context, t *hsm.Token) {
 			f.Text += "; profiles with it: " + strings.Join(tdes, ", ")
 		}
 	case why == nil:
-		f.Grade, f.Text = Fail, "allowed, but not all that these profiles need of it"
+		f.Text = "allowed, but not all that these profiles need of it"
 	case len(can) == 0:
 		f.Grade, f.Text = Note, "the token refuses it, as in FIPS mode: "+why.Error()
 	default:
@@ -251,7 +252,7 @@ func (e *Exam) tripleDES(ctx context.Context, t *hsm.Token) {
 	}
 	switch {
 	case len(stopped) > 0:
-		f.Grade = Fail
+		f.Grade = e.stops()
 		f.Do = "Have the HSM's administrator say whether 3DES can be allowed, or give these cards AES keys. " + fleets
 	case f.Grade == Note && !e.configured:
 		f.Grade = Warning // cards with 3DES keys are common

@@ -38,7 +38,7 @@ func (e *Exam) Configuration(ctx context.Context, path string) {
 		return
 	}
 	e.configured = true
-	e.allowed, e.sessions = c.HSM.AllowExtractable, c.HSM.Sessions
+	e.allowed, e.sessions, e.fallbacks = c.HSM.AllowExtractable, c.HSM.Sessions, len(c.HSM.Fallbacks)
 	for _, id := range slices.Sorted(maps.Keys(c.Profiles)) {
 		e.profiles = append(e.profiles, c.Profiles[id])
 	}
@@ -50,8 +50,10 @@ func (e *Exam) Configuration(ctx context.Context, path string) {
 	}
 	e.certificates(c.TLS.Certificate, true)
 	e.certificates(c.TLS.ClientCA, false)
-	if file := c.HSM.PIN.File; file != "" {
-		e.pinFile(file)
+	for _, token := range append([]config.HSM{c.HSM}, c.HSM.Fallbacks...) {
+		if file := token.PIN.File; file != "" {
+			e.pinFile(file)
+		}
 	}
 	e.store(ctx, c.Store)
 }

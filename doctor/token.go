@@ -8,7 +8,7 @@ import (
 	"latchkey/hsm"
 )
 
-// Module examines the PKCS#11 module and looks, without logging in, for the
+// Module examines the PKCS#11 module of the token turned to and looks, without logging in, for the
 // token. It tells whether to log in: a token whose PIN has one try left is not
 // given a chance to lock itself.
 func (e *Exam) Module(m *hsm.Module, which hsm.Selector) (logIn bool) {
@@ -20,12 +20,11 @@ func (e *Exam) Module(m *hsm.Module, which hsm.Selector) (logIn bool) {
 	e.find(Module, info.Path, Pass, fmt.Sprintf("%s, %s %s, Cryptoki %s", info.Manufacturer, info.Description, info.Version, info.Cryptoki))
 	t, err := m.Find(which)
 	if err != nil {
-		e.Add(Finding{Check: Token, Grade: Fail, Text: err.Error(),
-			Do: "See what the module finds: latchkey hsm info --module " + info.Path + ". For SoftHSM2, SOFTHSM2_CONF must name its configuration."})
+		e.Unopened(Token, err, "See what the module finds: latchkey hsm info --module "+info.Path+". For SoftHSM2, SOFTHSM2_CONF must name its configuration.")
 		return false
 	}
 	e.find(Token, t.Label, Pass, fmt.Sprintf("serial %s, slot %d, %s %s, hardware %s, firmware %s", t.Serial, t.Slot, t.Manufacturer, t.Model, t.Hardware, t.Firmware))
-	f := Finding{Check: PIN, Subject: t.Label, Grade: Fail, Text: "the user PIN's state: " + t.PIN}
+	f := Finding{Check: PIN, Subject: t.Label, Grade: e.stops(), Text: "the user PIN's state: " + t.PIN}
 	switch t.PIN {
 	case "":
 		return true
@@ -44,9 +43,10 @@ func (e *Exam) Module(m *hsm.Module, which hsm.Selector) (logIn bool) {
 	return false
 }
 
-// Token examines a token that is open. Its error is that of ctx; what goes wrong
+// Token examines the token turned to, which is open. Its error is that of ctx; what goes wrong
 // beside that is a finding.
 func (e *Exam) Token(ctx context.Context, t *hsm.Token) error {
+	e.Results = append(e.Results, &Result{Token: t.Info().Label})
 	e.find(PIN, t.Info().Label, Pass, "the token took the PIN, which was tried once")
 	for _, part := range []func(context.Context, *hsm.Token){
 		e.condition, e.known, e.schemes, e.responses, e.keys, e.tripleDES, e.refusals, e.pool,

@@ -81,12 +81,22 @@ func (f *tokenFlags) examine(ctx context.Context, exam *doctor.Exam) (refused bo
 	if err != nil {
 		return false, err
 	}
-	failed := func(c doctor.Check, err error) {
-		exam.Add(doctor.Finding{Check: c, Grade: doctor.Fail, Text: err.Error(), Do: advice(err)})
+	for _, one := range append([]config.HSM{from}, from.Fallbacks...) {
+		no, err := examineToken(ctx, one, exam)
+		if err != nil {
+			return false, err
+		}
+		refused = refused || no
 	}
-	opened := false
+	return refused, nil
+}
+
+// examineToken is examine for one token.
+func examineToken(ctx context.Context, from config.HSM, exam *doctor.Exam) (refused bool, err error) {
+	exam.Turn(from.Token)
+	loaded := false
 	err = withModule(from.Module, func(m *hsm.Module) error {
-		opened = true
+		loaded = true
 		if !exam.Module(m, from.Token) {
 			return nil
 		}
@@ -96,13 +106,13 @@ func (f *tokenFlags) examine(ctx context.Context, exam *doctor.Exam) (refused bo
 	case err == nil:
 	case ctx.Err() != nil:
 		return false, ctx.Err()
-	case !opened:
-		failed(doctor.Module, err)
+	case !loaded:
+		exam.Unopened(doctor.Module, err, advice(err))
 	case errors.Is(err, hsm.ErrPIN):
-		failed(doctor.PIN, err)
+		exam.Unopened(doctor.PIN, err, advice(err))
 		return true, nil
 	default:
-		failed(doctor.Token, err)
+		exam.Unopened(doctor.Token, err, advice(err))
 	}
 	return false, nil
 }
@@ -126,15 +136,13 @@ type diagnosis struct {
 	Warnings int              `json:"warnings"`
 	Failed   int              `json:"failed"`
 	Findings []doctor.Finding `json:"findings"`
-
-	KnownAnswers *doctor.Tally     `json:"known_answers,omitempty"`
-	Measured     []hsm.Measurement `json:"measured,omitempty"`
+	Tokens   []*doctor.Result `json:"tokens"`
 }
 
 func diagnosisOf(e *doctor.Exam) diagnosis {
 	return diagnosis{
 		e.Grade(), e.Count(doctor.Pass), e.Count(doctor.Note), e.Count(doctor.Warning), e.Count(doctor.Fail),
-		e.Findings, e.Tally, e.Measured,
+		e.Findings, e.Results,
 	}
 }
 
@@ -147,7 +155,7 @@ func writeDiagnosis(w io.Writer, e *doctor.Exam) {
 		}
 		for i, f := range about {
 			_, _ = fmt.Fprintf(w, "  %-8s %s\n", f.Grade, sentence(f))
-			again := i+1 < len(about) && about[i+1].Subject == f.Subject && about[i+1].Do == f.Do // it is said after the next
+			again := i+1 < len(about) && about[i+1].Token == f.Token && about[i+1].Subject == f.Subject && about[i+1].Do == f.Do // it is said after the next
 			if f.Do != "" && f.Grade != doctor.Pass && !again {
 				_, _ = fmt.Fprintf(w, "           What to do: %s\n", printable(f.Do))
 			}
@@ -164,6 +172,9 @@ func sentence(f doctor.Finding) string {
 	text := f.Text
 	if f.Subject != "" {
 		text = f.Subject + ": " + text
+	}
+	if f.Token != "" && f.Token != f.Subject {
+		text = "token " + f.Token + ", " + text
 	}
 	if len(f.Profiles) > 0 && f.Check != doctor.Profile {
 		text += " (stops profiles: " + strings.Join(f.Profiles, ", ") + ")"
