@@ -8,7 +8,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"latchkey/hsm"
 )
@@ -209,7 +211,21 @@ func (r *Record) Lines() []string {
 	for _, s := range r.Steps {
 		lines = append(lines, s.lines()...)
 	}
+	for i, line := range lines {
+		lines[i] = visible(line)
+	}
 	return lines
+}
+
+// visible replaces what does something to a terminal instead of being seen: a
+// record may come from anybody, and a token's words from its vendor.
+func visible(line string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, line)
 }
 
 func (s *StepRecord) lines() []string {

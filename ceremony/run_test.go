@@ -2,15 +2,17 @@ package ceremony_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // OAEP with the hash that SoftHSM knows
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -54,7 +56,7 @@ func typed(more ...answer) []answer {
 func TestComponents(t *testing.T) {
 	r := newRoom(t)
 	d := at(opening(typed(answer{"Import the key?", "yes"})...)...)
-	record, err := r.run(t, t.Context(), components, d)
+	record, err := r.run(t.Context(), t, components, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +146,7 @@ func TestComponentRetries(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRoom(t)
 			d := at(opening(c.answers...)...)
-			record, err := r.run(t, t.Context(), c.step, d)
+			record, err := r.run(t.Context(), t, c.step, d)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, d.shown.String())
 			}
@@ -178,7 +180,7 @@ func TestAESComponents(t *testing.T) {
 		answer{"Component 2, 32 hex digits", "FEDCBA9876543210FEDCBA9876543210"},
 		answer{"on the paper", "yes"},
 	)...)
-	record, err := r.run(t, t.Context(), step, d)
+	record, err := r.run(t.Context(), t, step, d)
 	wantErr(t, err, ceremony.ErrRefused, "one byte over and over")
 	if got := record.Steps[0].Components[0].KCV; got == nil || *got != (hsm.KCV{Convention: hsm.AESCMACZero, Value: mac[:6]}) {
 		t.Errorf("the first component has the check value %v, openssl says %s", got, mac[:6])
@@ -211,7 +213,7 @@ func TestEveryStep(t *testing.T) {
 	if _, err := rand.Read(value); err != nil {
 		t.Fatal(err)
 	}
-	wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, prepared.Public, value, nil) //nolint:gosec // as above
+	wrapped, err := rsa.EncryptOAEP(sha1.New(), rand.Reader, prepared.Public, value, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +233,7 @@ func TestEveryStep(t *testing.T) {
 		answer{"Does the fingerprint agree", "yes"},
 		answer{"Import it?", "yes"},
 	)...)
-	record, err := r.run(t, t.Context(), fmt.Sprintf(`
+	record, err := r.run(t.Context(), t, fmt.Sprintf(`
   - note: |
       Phones are outside.
       The door is locked.
@@ -264,7 +266,7 @@ func TestEveryStep(t *testing.T) {
 		answer{"type the key's label, foreign", "yes"},
 		answer{"type the key's label, foreign", "foreign"},
 	)...)
-	record, err = r.run(t, t.Context(), fmt.Sprintf(`
+	record, err = r.run(t.Context(), t, fmt.Sprintf(`
   - import-wrapped: {label: restored, type: aes256, use: mac, transport_key: transport, file: backed.wrapped, sha256: %[1]s}
   - import-wrapped: {label: foreign, type: aes256, use: derive, transport_key: transport, file: foreign.wrapped, sha256: %[2]x, kcv: %[3]s}
   - import-under: {label: under, type: aes256, use: derive, under: {label: kek}, file: under.wrapped, kcv: "%[3]s (aes-cmac-zero)"}
@@ -324,7 +326,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := at(c.answers...)
-			record, err := r.run(t, t.Context(), c.steps, d)
+			record, err := r.run(t.Context(), t, c.steps, d)
 			if err == nil || c.err != nil && !errors.Is(err, c.err) || !strings.Contains(err.Error(), c.words) {
 				t.Fatalf("error %v; want %v with %q\n%s", err, c.err, c.words, d.shown.String())
 			}
@@ -358,7 +360,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d := at(answers...)
 		d.at, d.interrupt = question, cancel
-		record, err := r.run(t, ctx, fmt.Sprintf(steps, question), d)
+		record, err := r.run(ctx, t, fmt.Sprintf(steps, question), d)
 		cancel()
 		wantErr(t, err, context.Canceled, "")
 		if record.Outcome != ceremony.BrokenOff {
@@ -430,6 +432,37 @@ func (t *taker) Ask(ctx context.Context, prompt string) (string, error) {
 	}
 	return t.desk.Ask(ctx, prompt)
 }
+
+// Where the token does not sign, the officers are told on the screen, which has all
+// that there is of the record, and what is on the disk is no record.
+func TestRecordThatIsNotSigned(t *testing.T) {
+	r := newRoom(t)
+	d := at(opening(answer{"Generate it?", "yes"})...)
+	dead := errors.New("the token is gone")
+	record, err := ceremony.Run(t.Context(), r.script(t, "  - generate: {label: x, type: aes256, use: derive}\n"), ceremony.Options{
+		HSM: r.token, Signer: deadSigner{r.signer, dead}, Console: d, Record: r.path("record"), Tool: "test", Now: clock(),
+	})
+	wantErr(t, err, dead, "THE RECORD IS NOT SAFE")
+	for _, want := range []string{"THE RECORD WAS NOT SIGNED OR NOT WRITTEN", "key check value " + record.Steps[0].Key.KCV[0].String()} {
+		if !strings.Contains(d.shown.String(), want) {
+			t.Errorf("%q is not on the screen:\n%s", want, d.shown.String())
+		}
+	}
+	file, err := os.ReadFile(r.path("record"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ceremony.Verify(file, nil)
+	wantErr(t, err, ceremony.ErrRecord, "it is not signed")
+}
+
+// deadSigner is a signing key in a token that is gone.
+type deadSigner struct {
+	crypto.Signer
+	err error
+}
+
+func (d deadSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, d.err }
 
 // Where a ceremony cannot begin, nothing is asked and no record is left.
 func TestCannotBegin(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"unicode"
 
 	"latchkey/ceremony"
 )
@@ -38,7 +39,7 @@ func signed(t *testing.T) (*room, []byte) {
 	t.Helper()
 	r := newRoom(t)
 	d := at(opening(answer{"read aloud", "yes"})...)
-	if _, err := r.run(t, t.Context(), "  - note: '<Grüße> & \"quotes\" \\ / 😀'\n", d); err != nil {
+	if _, err := r.run(t.Context(), t, "  - note: '<Grüße> & \"quotes\" \\ / 😀'\n", d); err != nil {
 		t.Fatal(err)
 	}
 	file, err := os.ReadFile(r.path("record-1.json"))
@@ -79,6 +80,17 @@ func TestOpenSSLVerifies(t *testing.T) {
 	}
 	if sum := openssl(t, nil, "dgst", "-sha256", "-r", r.path("key.der")); !strings.HasPrefix(string(sum), read.Record.SigningKey.Fingerprint) {
 		t.Errorf("the fingerprint of the key is %s, the record says %s", sum, read.Record.SigningKey.Fingerprint)
+	}
+}
+
+// A record that somebody else signed cannot do anything to the terminal that it is
+// shown at.
+func TestRecordOnTerminal(t *testing.T) {
+	record := ceremony.Record{Title: "a\x1b[2Jb\u202ec\nd", Error: "\r\x9b"}
+	for _, line := range record.Lines() {
+		if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q", line)
+		}
 	}
 }
 

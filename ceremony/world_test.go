@@ -76,7 +76,7 @@ func (r *room) script(t *testing.T, steps string) *ceremony.Script {
 
 // run walks the steps at a console that gives the answers, and gives the record
 // as it was verified.
-func (r *room) run(t *testing.T, ctx context.Context, steps string, d *desk) (*ceremony.Record, error) {
+func (r *room) run(ctx context.Context, t *testing.T, steps string, d *desk) (*ceremony.Record, error) {
 	t.Helper()
 	r.records++
 	path := r.path(fmt.Sprintf("record-%d.json", r.records))

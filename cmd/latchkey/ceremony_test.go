@@ -153,7 +153,10 @@ func ceremonyFolder(t *testing.T) (dir string, token softtoken.Token) {
 func TestCeremonyAtTerminal(t *testing.T) {
 	dir, token := ceremonyFolder(t)
 	a := startAtTerminal(t, "ceremony", "run", filepath.Join(dir, "ceremony.yaml"))
-	a.types("Anna Berg, administrator: ", "Anna Berg\n")
+	// What is typed before a question is shown is no answer to it.
+	a.types("Anna Berg, administrator: ", "Anna Berg\nBo Chen\n")
+	a.types("Bo Chen, custodian: ", "nobody\n")
+	a.types("that is not the name of Bo Chen", "")
 	a.types("Bo Chen, custodian: ", "Bo Chen\n")
 	a.types("Cy Diaz, custodian: ", "Cy Diaz\n")
 	a.types("Approval 1 of 1, name: ", "Bo Chen\n")
