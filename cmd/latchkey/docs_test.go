@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -27,9 +28,11 @@ func TestDocs(t *testing.T) {
 	root := newRoot(&app{})
 	for _, group := range root.Groups() {
 		var commands []*cobra.Command
-		for _, c := range root.Commands() {
-			if c.GroupID == group.ID {
-				commands = append(commands, leaves(c)...)
+		for _, top := range root.Commands() {
+			for _, c := range leaves(top) {
+				if top.GroupID != "" && cmp.Or(c.GroupID, top.GroupID) == group.ID {
+					commands = append(commands, c)
+				}
 			}
 		}
 		fmt.Fprintf(&page, "\n## %s\n", group.Title)

@@ -21,10 +21,18 @@ import (
 
 func newKey(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "key", Short: "Make and list master keys in the HSM", GroupID: groupToken,
+		Use: "key", Short: "Make, list and look after master keys", GroupID: groupToken,
 		Args: cobra.NoArgs, RunE: a.group,
 	}
+	cmd.AddGroup(
+		&cobra.Group{ID: groupToken, Title: "On the HSM"},
+		&cobra.Group{ID: groupClient, Title: "For officers, through the server"},
+	)
 	cmd.AddCommand(newKeyGenerate(a), newKeyImport(a), newKeyList(a))
+	for _, c := range cmd.Commands() {
+		c.GroupID = groupToken
+	}
+	cmd.AddCommand(custodyCommands(a)...)
 	return cmd
 }
 

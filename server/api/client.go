@@ -146,6 +146,76 @@ func (c *Client) PutCardType(ctx context.Context, t CardType) (_ CardType, creat
 	return put(ctx, c, "/v1/card-types/"+url.PathEscape(t.ID), t)
 }
 
+// Keys is the inventory of master keys.
+func (c *Client) Keys(ctx context.Context) (Keys, error) {
+	return call[Keys](ctx, c, http.MethodGet, "/v1/keys", nil)
+}
+
+// KeyPlan tells how many cards are left on each version of a master key.
+func (c *Client) KeyPlan(ctx context.Context, key string) (KeyPlan, error) {
+	return call[KeyPlan](ctx, c, http.MethodGet, "/v1/keys/"+url.PathEscape(key)+"/plan", nil)
+}
+
+// AffectedCards gives one page of the cards whose admin key comes from a master
+// key version. A limit of 0 leaves it to the server. After is Next of the page
+// before.
+func (c *Client) AffectedCards(ctx context.Context, key string, version, limit int, after string) (Cards, error) {
+	path := fmt.Sprintf("/v1/keys/%s/%d/cards?%s", url.PathEscape(key), version, pageQuery(limit, after).Encode())
+	return call[Cards](ctx, c, http.MethodGet, path, nil)
+}
+
+func pageQuery(limit int, after string) url.Values {
+	query := url.Values{}
+	if limit != 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	if after != "" {
+		query.Set("after", after)
+	}
+	return query
+}
+
+// ProposeKeyAct proposes an act on a master key.
+func (c *Client) ProposeKeyAct(ctx context.Context, p Propose) (KeyProposal, error) {
+	return call[KeyProposal](ctx, c, http.MethodPost, "/v1/key-proposals", p)
+}
+
+// KeyProposals gives one page of the proposals, the newest first; state is "" for
+// all.
+func (c *Client) KeyProposals(ctx context.Context, state string, limit int, after string) (KeyProposals, error) {
+	query := pageQuery(limit, after)
+	if state != "" {
+		query.Set("state", state)
+	}
+	return call[KeyProposals](ctx, c, http.MethodGet, "/v1/key-proposals?"+query.Encode(), nil)
+}
+
+// KeyProposal finds a proposal by its ID.
+func (c *Client) KeyProposal(ctx context.Context, id string) (KeyProposal, error) {
+	return call[KeyProposal](ctx, c, http.MethodGet, "/v1/key-proposals/"+url.PathEscape(id), nil)
+}
+
+// ApproveKeyProposal approves a proposal by the hash of its statement. Compute it
+// from what was looked at rather than taking the server's word.
+func (c *Client) ApproveKeyProposal(ctx context.Context, id, hash string) (KeyProposal, error) {
+	return call[KeyProposal](ctx, c, http.MethodPost, "/v1/key-proposals/"+url.PathEscape(id)+"/approve", ApproveProposal{hash})
+}
+
+// RejectKeyProposal ends a proposal.
+func (c *Client) RejectKeyProposal(ctx context.Context, id, reason string) (KeyProposal, error) {
+	return call[KeyProposal](ctx, c, http.MethodPost, "/v1/key-proposals/"+url.PathEscape(id)+"/reject", RejectProposal{reason})
+}
+
+// WithdrawKeyProposal ends a proposal of the client's own.
+func (c *Client) WithdrawKeyProposal(ctx context.Context, id string) (KeyProposal, error) {
+	return call[KeyProposal](ctx, c, http.MethodPost, "/v1/key-proposals/"+url.PathEscape(id)+"/withdraw", nil)
+}
+
+// TransportKey is the key under which master keys come in wrapped.
+func (c *Client) TransportKey(ctx context.Context) (TransportKey, error) {
+	return call[TransportKey](ctx, c, http.MethodGet, "/v1/transport-key", nil)
+}
+
 // Problem tells what a problem code means and what can be done about it.
 func (c *Client) Problem(ctx context.Context, code string) (ProblemKind, error) {
 	return call[ProblemKind](ctx, c, http.MethodGet, "/problems/"+url.PathEscape(code), nil)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,12 +24,18 @@ const (
 	administratorName = "administrator"
 	operatorName      = "anna"
 	supervisorName    = "omar"
+	officerName       = "olga"
+	otherOfficerName  = "otto"
 
 	organisation = "Latchkey demo"
 	// p12Password guards nothing: the same key lies beside the file without one.
 	// Browsers want to be told some password.
 	p12Password = "latchkey"
 )
+
+func clientNames() []string {
+	return []string{backendName, administratorName, operatorName, supervisorName, officerName, otherOfficerName}
+}
 
 // renewal is how long before their end certificates are made anew.
 const renewal = 24 * time.Hour
@@ -37,7 +44,7 @@ const renewal = 24 * time.Hour
 // run still hold. The CA's key is not kept, so all are made together.
 func (d *demo) makeCertificates(context.Context) error {
 	server, key := d.path("server.pem"), d.path("server.key")
-	if pair, err := tls.LoadX509KeyPair(server, key); err == nil && time.Until(pair.Leaf.NotAfter) > renewal {
+	if pair, err := tls.LoadX509KeyPair(server, key); err == nil && time.Until(pair.Leaf.NotAfter) > renewal && d.haveClients() {
 		return nil
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -47,7 +54,7 @@ func (d *demo) makeCertificates(context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{backendName, administratorName, operatorName, supervisorName} {
+	for _, name := range clientNames() {
 		if err := d.makeClient(ca, name); err != nil {
 			return err
 		}
@@ -61,6 +68,14 @@ func (d *demo) makeCertificates(context.Context) error {
 		return err
 	}
 	return pair.Write(server, key)
+}
+
+// haveClients tells whether an earlier run made the certificates of all clients.
+func (d *demo) haveClients() bool {
+	return !slices.ContainsFunc(clientNames(), func(name string) bool {
+		_, err := os.Stat(d.path(clientDir, name+".pem"))
+		return err != nil
+	})
 }
 
 // makeClient makes a client's certificate, its file for browsers and its file for
@@ -84,7 +99,7 @@ func (d *demo) makeClient(ca *throwawayca.Authority, name string) error {
 // writeClientFiles writes a file for the latchkey command's --client for each
 // client; the server's address may be another on each run.
 func (d *demo) writeClientFiles() error {
-	for _, name := range []string{backendName, administratorName, operatorName, supervisorName} {
+	for _, name := range clientNames() {
 		text := fmt.Sprintf("server: %s\nca: ../%s\ncertificate: %s.pem\nkey: %s.key\n", d.url, caFile, name, name)
 		if name == backendName {
 			text += "operator: " + operatorName + "\n"

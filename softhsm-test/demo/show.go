@@ -104,6 +104,11 @@ Terminal
   bin/latchkey card list --client %[2]s/%[5]s.yaml
   bin/latchkey card-type enable contractor --state blocked --client %[2]s/administrator.yaml
 
+Keys, under dual control: olga proposes, otto approves
+  bin/latchkey key inventory --client %[2]s/olga.yaml
+  bin/latchkey key propose generate fleet --key-version 2 --client %[2]s/olga.yaml
+  bin/latchkey key proposals --state open --client %[2]s/otto.yaml
+
 Refused    DEMO-0003 is revoked, DEMO-0004's holder is inactive, DEMO-0005's type
            has the use case off, DEMO-0006's holder takes a supervisor (omar)
 
