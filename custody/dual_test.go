@@ -2,6 +2,7 @@ package custody_test
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"slices"
 	"strings"
@@ -173,11 +174,6 @@ func TestSameVersionTwice(t *testing.T) {
 	}
 }
 
-type outage struct{}
-
-func (outage) Error() string     { return "C_GenerateKey: CKR_DEVICE_REMOVED" }
-func (outage) Unavailable() bool { return true }
-
 // What the token refuses has failed and leaves the version free; what it did not
 // come back from is unknown, keeps the version, and is never tried again.
 func TestTokenFails(t *testing.T) {
@@ -187,9 +183,9 @@ func TestTokenFails(t *testing.T) {
 		record        custody.State
 	}{
 		"refuses":             {func() error { return hsm.ErrKeyUnfit }, nil, custody.Failed, ""},
-		"goes away":           {func() error { return outage{} }, nil, custody.Unknown, custody.PreActive},
-		"hangs":               {func() error { return context.DeadlineExceeded }, nil, custody.Unknown, custody.PreActive},
-		"goes away, having":   {nil, func() error { return outage{} }, custody.Unknown, custody.PreActive},
+		"hangs":               {func() error { return &hsm.TimeoutError{} }, nil, custody.Unknown, custody.PreActive},
+		"hangs for too long":  {func() error { return context.DeadlineExceeded }, nil, custody.Unknown, custody.PreActive},
+		"hangs, having made":  {nil, func() error { return &hsm.TimeoutError{} }, custody.Unknown, custody.PreActive},
 		"complains, but made": {nil, func() error { return errors.New("C_CopyObject: CKR_ATTRIBUTE_VALUE_INVALID") }, custody.Unknown, custody.PreActive},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -371,5 +367,81 @@ func TestUnregistered(t *testing.T) {
 	}
 	if _, err := w.office.Propose(t.Context(), by("olga"), fleet(custody.Activate, 7)); refused(t, err) != custody.KeyUnknown {
 		t.Errorf("a key that is nowhere: %v", err)
+	}
+}
+
+// Keys come in wrapped and are made with a backup; one whose check value is not the
+// one that was approved does not stay.
+func TestWrapped(t *testing.T) {
+	w := newWorld(t, 1)
+	transport, err := w.office.TransportKey(t.Context(), by("olga"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(transport.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	backup := fleet(custody.Generate, 1)
+	backup.Act, backup.Parameters.BackupKey = custody.GenerateWithBackup, der
+	p := w.done(backup)
+	if len(p.Result.Backup) != 3072/8 || p.Result.BackupUnder != transport.Fingerprint {
+		t.Fatalf("backup of %d bytes under %s", len(p.Result.Backup), p.Result.BackupUnder)
+	}
+
+	in := fleet(custody.Generate, 2)
+	in.Act, in.Parameters.Wrapped, in.Parameters.KCV = custody.ImportWrapped, p.Result.Backup, p.Result.KCV[0].Value
+	if again := w.done(in); again.Result.KCV[0] != p.Result.KCV[0] {
+		t.Errorf("the key comes back with check values %v, went out with %v", again.Result.KCV, p.Result.KCV)
+	}
+
+	other := w.propose(fleet(custody.Generate, 3))
+	wrong := in
+	wrong.Parameters.Version, wrong.Parameters.KCV = 4, "000000"
+	spoilt := in
+	spoilt.Parameters.Version, spoilt.Parameters.Wrapped = 5, slices.Clone(p.Result.Backup)
+	spoilt.Parameters.Wrapped[7] ^= 1
+	for _, d := range []custody.Draft{wrong, spoilt} {
+		p := w.propose(d)
+		p, err := w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash())
+		if err != nil || p.State != custody.Failed || p.Result.Error == "" || w.state(d.Parameters.Version) != "" {
+			t.Errorf("version %d: %s, %q (%v)", d.Parameters.Version, p.State, p.Result.Error, err)
+		}
+	}
+	if got := w.keys(); !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("the token holds versions %v", got)
+	}
+	// A version that failed is free for another try.
+	if p, err := w.office.Approve(t.Context(), by("otto"), other.ID, other.Hash()); err != nil || p.State != custody.Executed {
+		t.Errorf("version 3: %s (%v)", p.State, err)
+	}
+
+	under := custody.Draft{Act: custody.Generate, Parameters: custody.Parameters{Key: "transfer", Version: 1, Type: card.AES256, Use: hsm.ForUnwrapping}}
+	w.done(under)
+	nonsense := fleet(custody.Generate, 6)
+	nonsense.Act, nonsense.Parameters.Wrapped, nonsense.Parameters.Wrapping = custody.ImportUnder, make([]byte, 40), card.KeyWrap
+	nonsense.Parameters.Under, nonsense.Parameters.UnderVersion = "transfer", 1
+	p = w.propose(nonsense)
+	if p, err = w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash()); err != nil || p.State != custody.Failed {
+		t.Errorf("what was not wrapped under the key: %s (%v)", p.State, err)
+	}
+}
+
+// A key in the token that is not the one that was registered is not taken for it.
+func TestReplacedKey(t *testing.T) {
+	w := newWorld(t, 1)
+	w.done(fleet(custody.Generate, 1))
+	if err := w.token.Token.Destroy(t.Context(), "fleet", 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.token.Token.Generate(t.Context(), hsm.NewKey{Label: "fleet", Version: 1, Type: card.AES256, Use: hsm.ForDeriving}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.office.Propose(t.Context(), by("olga"), fleet(custody.Activate, 1)); refused(t, err) != custody.KeyUnfit {
+		t.Errorf("activate: %v", err)
+	}
+	items, err := w.office.Inventory(t.Context())
+	if err != nil || len(items) != 1 || items[0].Grade != custody.Unfit || !strings.Contains(strings.Join(items[0].Remarks, "; "), "not that of the key that was registered") {
+		t.Errorf("inventory %+v (%v)", items, err)
 	}
 }

@@ -88,12 +88,20 @@ func fit(p Proposal, r Record, keys []hsm.Key) *Refusal {
 		return refuse(KeyUnfit, fmt.Sprintf("%s is not in the token.", p.name()))
 	case len(keys) > 1:
 		return refuse(KeyUnfit, fmt.Sprintf("%s is there %d times in the token; which is meant cannot be told.", p.name(), len(keys)))
-	case len(r.KCV) != 0 && !slices.Equal(r.KCV, keys[0].KCV):
+	case differ(r.KCV, keys[0].KCV):
 		return refuse(KeyUnfit, fmt.Sprintf("%s in the token has the check value %s; the key that was registered has %s.", p.name(), texts(keys[0].KCV), texts(r.KCV)))
 	case keys[0].Fault != "":
 		return refuse(KeyUnfit, fmt.Sprintf("%s cannot be used: %s.", p.name(), keys[0].Fault))
 	}
 	return nil
+}
+
+// differ tells whether two lists of check values are of different keys: whether
+// one convention gives two values. Tokens do not always list the same conventions.
+func differ(a, b []hsm.KCV) bool {
+	return slices.ContainsFunc(a, func(v hsm.KCV) bool {
+		return slices.ContainsFunc(b, func(w hsm.KCV) bool { return v.Convention == w.Convention && v.Value != w.Value })
+	})
 }
 
 // describe takes down what the token says of a key.
@@ -227,21 +235,15 @@ func (o *Office) carryOut(ctx context.Context, p Proposal) (hsm.Key, Result, err
 	return k, result, nil
 }
 
-// leftNothing tells whether the token refused for a reason, and is as it was
-// before. A call that the token did not come back from may still be carried out.
+// leftNothing tells whether the token came back with an error and is as it was
+// before. A call that it did not come back from may still be carried out.
 func (o *Office) leftNothing(ctx context.Context, p Proposal, err error) bool {
-	if away(err) {
+	var late *hsm.TimeoutError
+	if errors.As(err, &late) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
 	keys, err := o.inToken(ctx, p.Parameters.Key, p.Parameters.Version)
 	return err == nil && (len(keys) == 0) == p.Act.makes()
-}
-
-// away tells whether an error says that the token did not answer.
-func away(err error) bool {
-	var outage interface{ Unavailable() bool }
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.As(err, &outage) && outage.Unavailable()
 }
 
 func tokenFailed(err error) *Refusal {

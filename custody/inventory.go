@@ -159,7 +159,7 @@ func (i *Item) grade() {
 		if k.Fault != "" {
 			remark(Unfit, k.Fault)
 		}
-		if i.Registered && len(i.Record.KCV) != 0 && !slices.Equal(k.KCV, i.Record.KCV) {
+		if differ(k.KCV, i.Record.KCV) {
 			remark(Unfit, "its check value is not that of the key that was registered, "+texts(i.Record.KCV))
 		}
 		if k.Weakness != "" {

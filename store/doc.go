@@ -1,5 +1,5 @@
-// Package store keeps cards, card types, unblock processes and the audit log in
-// one SQLite database, and nothing secret: a response has no place in it.
+// Package store keeps cards, card types, unblock processes, the ledger of master
+// keys and the audit log in one SQLite database, and nothing secret: a response has no place in it.
 //
 // A write returns nil only once it is on disk. There is one writer, a goroutine
 // that takes all writes that wait, runs them in one transaction, each in a
