@@ -181,6 +181,17 @@ func (g *Group) Calls() (n int64) {
 	return n
 }
 
+// TryPINsAgain has every token that refused its PIN try it again, once.
+func (g *Group) TryPINsAgain(ctx context.Context) error {
+	var errs []error
+	for _, t := range g.Tokens() {
+		if err := t.TryPINAgain(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("token %q: %w", t.info.Label, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Close closes every token, and the modules that OpenGroup loaded.
 func (g *Group) Close(ctx context.Context) error {
 	close(g.stop)

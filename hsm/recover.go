@@ -11,9 +11,9 @@ import (
 )
 
 // ErrPIN says that the token refused the PIN. It was tried once, and is not
-// tried again until the process restarts or TryPIN is called: tokens lock after
+// tried again until the process restarts or TryPINAgain is called: tokens lock after
 // a few wrong ones.
-var ErrPIN = errors.New("the token refused the PIN; it is not tried again until a restart, or until told so")
+var ErrPIN = errors.New("the token refused the PIN, and it is not tried again")
 
 // heal does what an error calls for and tells whether to try once more.
 func (t *Token) heal(ctx context.Context, err error) bool {
@@ -255,10 +255,23 @@ func (t *Token) logIn(anchor pkcs11.SessionHandle) error {
 	return failed("C_Login", err)
 }
 
-// TryPIN takes a PIN anew after the token refused the one before, and has it
-// tried, once.
-func (t *Token) TryPIN(ctx context.Context, pin PIN) error {
-	t.pin.Store(&pin)
+// PINRefused tells whether the token refused the PIN, so that nothing works until
+// TryPINAgain.
+func (t *Token) PINRefused() bool { return t.pinRefused.Load() }
+
+// TryPINAgain reads the PIN anew after the token refused it and has it tried,
+// once. It does nothing where the PIN was not refused.
+func (t *Token) TryPINAgain(ctx context.Context) error {
+	if !t.pinRefused.Load() {
+		return nil
+	}
+	if t.config.Reread != nil {
+		pin, err := t.config.Reread()
+		if err != nil {
+			return err
+		}
+		t.pin.Store(&pin)
+	}
 	t.pinRefused.Store(false)
 	if err := t.login(ctx, true); err != nil {
 		return err

@@ -303,6 +303,12 @@ func TestRefusedPINIsTriedOnce(t *testing.T) {
 	if err := f.answer(t, 0); !errors.Is(err, hsm.ErrPIN) {
 		t.Errorf("%v, want ErrPIN until told to try again", err)
 	}
+	if err := f.token.TryPINAgain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.answer(t, 0); err != nil {
+		t.Errorf("after the PIN was tried again: %v", err)
+	}
 }
 
 // A wrong PIN at the start costs one try as well.

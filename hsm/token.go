@@ -27,6 +27,8 @@ const (
 type Config struct {
 	Token Selector
 	PIN   PIN
+	// Reread, where set, reads the PIN anew for TryPINAgain.
+	Reread func() (PIN, error)
 	// Sessions bounds the pool, DefaultSessions if 0.
 	Sessions int
 	// Spare is how many sessions may take the place of ones whose call hangs, half

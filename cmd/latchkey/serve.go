@@ -9,8 +9,10 @@ import (
 	"maps"
 	"net"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,7 +38,8 @@ func newServe(a *app) *cobra.Command {
 		Short:   "Run the server",
 		GroupID: groupServer,
 		Long: `Run the server until SIGINT or SIGTERM. Requests under way are then finished, and
-the exit code is 0; a second signal ends it at once.
+the exit code is 0; a second signal ends it at once. After SIGHUP a PIN that a token
+refused is read anew and tried once more.
 
 Every fault of the configuration is listed before anything is tried. The token's PIN
 is tried once. A master key that a profile names and the token lacks does not stop
@@ -159,10 +162,39 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 			zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
 			zap.String("version", readVersion().Version))
 		started(url)
+		defer onHangup(ctx, func() {
+			if err := g.TryPINsAgain(ctx); err != nil {
+				log.Error("SIGHUP: the PIN was tried again", zap.Error(err))
+			}
+		})()
 		err = web.Serve(ctx, l)
 		log.Info("stopped")
 		return err
 	})
+}
+
+// onHangup does work at each SIGHUP until it is stopped.
+func onHangup(ctx context.Context, work func()) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-hangups:
+				work()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		cancel()
+		<-ended
+	}
 }
 
 // wire puts the rooms together.

@@ -139,7 +139,7 @@ func hsmConfig(from config.HSM, log *zap.Logger) (hsm.Config, error) {
 		return hsm.Config{}, &usageError{err}
 	}
 	return hsm.Config{
-		Token: from.Token, PIN: pin, Sessions: from.Sessions, AllowExtractable: from.AllowExtractable,
+		Token: from.Token, PIN: pin, Reread: from.PIN.Read, Sessions: from.Sessions, AllowExtractable: from.AllowExtractable,
 		CallTimeout: from.CallTimeout, KeepAlive: from.KeepAlive, RecoverEvery: from.RecoverEvery, Log: log,
 	}, nil
 }
