@@ -106,11 +106,14 @@ func (m *Module) reinitialise(ctx context.Context, every time.Duration, log *zap
 	if !m.ours {
 		return errors.New("another part of this process initialised the PKCS#11 module; only a restart helps")
 	}
+	// Others have to wait for as long as this waits for the gate: not long.
+	m.last = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
 	if err := m.gate.Acquire(ctx, wholeGate); err != nil {
 		return errors.New("calls hang in the PKCS#11 module, so it cannot be finalised; only a restart helps while they do")
 	}
 	defer m.gate.Release(wholeGate)
-	m.last = time.Now()
 	log.Warn("initialising the PKCS#11 module anew", zap.String("module", m.path))
 	if m.initialised {
 		// An error here is the module's own trouble, which C_Initialize may end.

@@ -124,14 +124,18 @@ func (t *Token) keepAlive() error {
 		_, err := runAnyway(t.background, t, false, func(s *session) (struct{}, error) {
 			return struct{}{}, s.touch()
 		})
+		down := t.down.Load()
 		var busy *busyError
-		if errors.As(err, &busy) {
+		switch {
+		case errors.As(err, &busy) && down != nil:
+			return down
+		case errors.As(err, &busy):
 			return nil // all are in use, so none is idle
 		}
 		if err != nil {
 			return err
 		}
-		if t.down.Load() != nil {
+		if down != nil {
 			return nil // one that works is enough to close the circuit
 		}
 	}
@@ -177,22 +181,25 @@ func (t *Token) bringBack(cause error) error {
 // login makes sure that the user is logged in, one caller at a time. It does
 // nothing where the login still holds, unless always is set.
 func (t *Token) login(ctx context.Context, always bool) error {
+	ctx, cancel := context.WithTimeout(ctx, t.config.CallTimeout)
+	defer cancel()
 	select {
 	case t.logins <- struct{}{}:
-		defer func() { <-t.logins }()
 	case <-ctx.Done():
 		return &busyError{ctx.Err()}
 	}
 	if t.pinRefused.Load() {
+		<-t.logins
 		return ErrPIN
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.config.CallTimeout)
-	defer cancel()
 	if err := t.module.enter(ctx); err != nil {
+		<-t.logins
 		return err
 	}
 	done := make(chan error, 1)
 	go func() {
+		// A login that hangs stays the one login that is under way.
+		defer func() { <-t.logins }()
 		defer t.module.leave()
 		done <- t.loginNow(always)
 	}()

@@ -176,6 +176,9 @@ func TestRecovery(t *testing.T) {
 				f.fault.FailRandomly(fn, pkcs11.CKR_DEVICE_ERROR, 20)
 			}
 		}, func(f *faulty) { f.fault.Clear() }},
+		{"the login is lost and the next one hangs", func(f *faulty) { f.fault.Hang("C_Login"); f.fault.DropSessions() }, func(f *faulty) { f.fault.Clear() }},
+		{"sessions cannot be opened", func(f *faulty) { f.fault.Fail("C_OpenSession", pkcs11.CKR_SESSION_COUNT, 30); f.fault.DropSessions() }, nil},
+		{"calls are slow", func(f *faulty) { f.fault.Delay("C_DeriveKey", 2*callTimeout) }, func(f *faulty) { f.fault.Clear() }},
 		{"calls hang", func(f *faulty) { f.fault.Hang("C_DeriveKey") }, func(f *faulty) { f.fault.Clear() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -154,7 +154,11 @@ func (t *Token) Close(ctx context.Context) error {
 	close(t.stop)
 	t.cancel()
 	<-t.watched
-	t.logins <- struct{}{} // for good: nobody logs in any more
+	select {
+	case t.logins <- struct{}{}: // for good: nobody logs in any more
+	case <-ctx.Done():
+		return &busyError{ctx.Err()}
+	}
 	if err := t.module.enter(ctx); err != nil {
 		return err
 	}
