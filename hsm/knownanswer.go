@@ -31,7 +31,7 @@ type Vector struct {
 	CardKey string `json:"card_key"`
 
 	// InputIs is a remark. Where the fields below are not set it may say them:
-	// "key number NN" in hex, "NN-bit counter", "counter before" or "after".
+	// "key number NN" in hex, "NN-bit counter", "counter before" or "after", "TDES".
 	InputIs string `json:"input_is"`
 	// KeyNumber is that of VISA2, EMV and KDF3, 1 by default.
 	KeyNumber *byte `json:"key_number"`
@@ -41,6 +41,8 @@ type Vector struct {
 	Counter     string `json:"counter"`
 	// Wrapping goes with wrapped, aes-key-wrap by default.
 	Wrapping card.Wrapping `json:"wrapping"`
+	// PRF is "AES-CMAC", the default, or "TDES-CMAC", with sp800-108-counter.
+	PRF string `json:"prf"`
 	// Algorithm is the response algorithm, by default the card key type's ECB.
 	Algorithm card.Algorithm `json:"response_algorithm"`
 	Source    string         `json:"source"`
@@ -48,8 +50,6 @@ type Vector struct {
 	// kcv makes this a test of a key check value instead: MasterKey is the key,
 	// CardKeyType its type, Response the value.
 	kcv Convention
-	// prf is AES-CMAC or TDES-CMAC, where a master key's length leaves it open.
-	prf string
 	// malformed is why the vector could not be read.
 	malformed error
 }
@@ -120,7 +120,7 @@ func parseVectors(file []byte) ([]Vector, error) {
 		v := Vector{
 			Scheme: card.SP800108, MasterKey: c.Key, Input: c.Fixed, CounterBits: c.Bits, Counter: c.Counter,
 			CardKeyType: typeOfLength(len(c.Out)/2, true), CardKey: c.Out, Challenge: strings.Repeat("00", card.AES128.Block()),
-			prf: c.PRF,
+			PRF: c.PRF,
 		}
 		vectors = append(vectors, v)
 	}
@@ -234,6 +234,7 @@ func (t *Token) expected(ctx context.Context, v Vector, alg card.Algorithm, chal
 var (
 	keyNumberRemark    = regexp.MustCompile(`(?i)key number (?:0x)?([0-9a-f]{2})\b`)
 	counterBitsRemark  = regexp.MustCompile(`(?i)\b(8|16|32)[- ]bits?\b`)
+	tdesRemark         = regexp.MustCompile(`(?i)\b(tdes|3des|des3|tdea|triple)`)
 	counterAfterRemark = regexp.MustCompile(`(?i)counter[^;,.]*\b(after|behind)\b|\b(after|behind)\b[^;,.]*fixed`)
 )
 
@@ -323,7 +324,7 @@ func (v Vector) masterType() (card.KeyType, error) {
 		return "", errors.New("malformed vector: master_key is not hex")
 	}
 	for _, t := range types {
-		if t.Len() == len(master) && (v.prf == "" || t.AES() == strings.HasPrefix(v.prf, "AES")) {
+		if t.Len() == len(master) && (v.Scheme != card.SP800108 || t.AES() == !tdesRemark.MatchString(v.PRF+" "+v.InputIs)) {
 			return t, nil
 		}
 	}

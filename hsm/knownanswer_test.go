@@ -111,3 +111,19 @@ func TestMalformedVectors(t *testing.T) {
 		}
 	}
 }
+
+// What a vector of counter mode leaves to its remark is read from there.
+func TestRemarks(t *testing.T) {
+	token := softhsmtest.New(t).Open(t)
+	published := readVectors(t, "testdata/published.json")
+	for _, v := range published {
+		if v.Scheme != card.SP800108 {
+			continue
+		}
+		v.InputIs = fmt.Sprintf("hex fixed input; %d-bit counter %s it; %s", v.CounterBits, v.Counter, v.PRF)
+		v.CounterBits, v.Counter, v.PRF = 0, "", ""
+		if verdict, reason := token.KnownAnswer(t.Context(), v); verdict != hsm.Pass {
+			t.Errorf("%s: %s (%s)", v.InputIs, verdict, reason)
+		}
+	}
+}
