@@ -112,7 +112,7 @@ token that the file names.`,
 			defer stop()
 			signal.Ignore(unix.SIGTSTP)
 			return withModule(from.Module, func(m *hsm.Module) error {
-				return withToken(ctx, m, from, nil, func(t *hsm.Token) error { return runCeremony(ctx, t, s, console, record) })
+				return withToken(ctx, m, from, func(t *hsm.Token) error { return runCeremony(ctx, t, s, console, record) })
 			})
 		}),
 	}

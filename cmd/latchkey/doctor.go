@@ -100,7 +100,7 @@ func examineToken(ctx context.Context, from config.HSM, exam *doctor.Exam) (refu
 		if !exam.Module(m, from.Token) {
 			return nil
 		}
-		return withToken(ctx, m, from, nil, func(t *hsm.Token) error { return exam.Token(ctx, t) })
+		return withToken(ctx, m, from, func(t *hsm.Token) error { return exam.Token(ctx, t) })
 	})
 	switch {
 	case err == nil:

@@ -74,7 +74,7 @@ func (f *tokenFlags) info(ctx context.Context) (*hsmInfo, error) {
 			info.Tokens, err = m.Tokens()
 			return err
 		}
-		return withToken(ctx, m, from, nil, func(t *hsm.Token) error {
+		return withToken(ctx, m, from, func(t *hsm.Token) error {
 			info.Tokens = []hsm.TokenInfo{t.Info()}
 			if info.Schemes, err = t.Schemes(); err != nil {
 				return err

@@ -76,7 +76,7 @@ func (f *tokenFlags) with(ctx context.Context, work func(*hsm.Token) error) erro
 	if err != nil {
 		return err
 	}
-	return withModule(from.Module, func(m *hsm.Module) error { return withToken(ctx, m, from, nil, work) })
+	return withModule(from.Module, func(m *hsm.Module) error { return withToken(ctx, m, from, work) })
 }
 
 // withModule loads the PKCS#11 library for as long as work takes.
@@ -92,10 +92,9 @@ func withModule(path string, work func(*hsm.Module) error) (err error) {
 // closeTimeout bounds the wait for calls under way when a token is closed.
 const closeTimeout = 10 * time.Second
 
-// withToken reads the PIN and opens the token for as long as work takes. What
-// happens to the token goes to log, which may be nil.
-func withToken(ctx context.Context, m *hsm.Module, from config.HSM, log *zap.Logger, work func(*hsm.Token) error) (err error) {
-	c, err := hsmConfig(from, log)
+// withToken reads the PIN and opens the token for as long as work takes.
+func withToken(ctx context.Context, m *hsm.Module, from config.HSM, work func(*hsm.Token) error) (err error) {
+	c, err := hsmConfig(from, nil)
 	if err != nil {
 		return err
 	}
