@@ -3,13 +3,14 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pb33f/libopenapi"
@@ -42,17 +43,22 @@ type exchange struct {
 
 func loadContract(t testing.TB) *contract {
 	t.Helper()
-	text, err := os.ReadFile("openapi.yaml")
+	c, err := readContract()
 	if err != nil {
 		t.Fatal(err)
 	}
-	document, err := libopenapi.NewDocument(text)
+	return c
+}
+
+// readContract reads and compiles the description, once for all tests.
+var readContract = sync.OnceValues(func() (*contract, error) {
+	document, err := libopenapi.NewDocument(openAPI)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	model, err := document.BuildV3Model()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	// NDJSON is text to OpenAPI 3.1; the tests of the import look at its lines.
 	asText := content.DecoderFunc(func(in *content.DecodeInput) (any, error) {
@@ -61,16 +67,16 @@ func loadContract(t testing.TB) *contract {
 	})
 	v, errs := validator.NewValidator(document, config.WithFormatAssertions(), config.WithoutSecurityValidation(), config.WithBodyDecoder(api.NDJSON, asText))
 	if len(errs) != 0 {
-		t.Fatal(errs)
+		return nil, fmt.Errorf("openapi.yaml: %v", errs)
 	}
 	if ok, errs := v.ValidateDocument(); !ok {
-		t.Fatalf("openapi.yaml is not an OpenAPI document: %s", complaints(errs))
+		return nil, fmt.Errorf("openapi.yaml is not an OpenAPI document: %s", complaints(errs))
 	}
 	return &contract{
 		model: &model.Model, validator: v,
 		router: router.NewRouter(&model.Model, router.WithPathOnlyMatching()),
-	}
-}
+	}, nil
+})
 
 // operations gives every operation with its method and path, as in "GET /healthz".
 func (c *contract) operations() iter.Seq2[string, *v3.Operation] {
@@ -113,6 +119,13 @@ type transport struct {
 
 func (c *contract) through(t testing.TB, next http.RoundTripper) http.RoundTripper {
 	return &transport{c, t, next}
+}
+
+// CloseIdleConnections is for http.Client, which looks for it here.
+func (tr *transport) CloseIdleConnections() {
+	if closer, ok := tr.next.(interface{ CloseIdleConnections() }); ok {
+		closer.CloseIdleConnections()
+	}
 }
 
 func (tr *transport) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -284,7 +284,7 @@ func TestConsole(t *testing.T) {
 			Report(r, &unblock.Refusal{Code: unblock.CardUnknown, Detail: "detail-to-hide"})
 			http.Error(w, r.URL.Path, http.StatusNotFound)
 		})
-		c.Clients = append(c.Clients, Client{Name: "otto", Subject: "CN=otto,O=Example", Roles: []Role{Auditor}, Operator: "otto"})
+		c.Clients = append(c.Clients, Client{Name: "idle", Subject: "CN=idle,O=Example", Roles: []Role{Auditor}, Operator: "idle"})
 	})
 	get := func(client string) int {
 		t.Helper()
@@ -313,7 +313,7 @@ func TestConsole(t *testing.T) {
 			t.Errorf("the console is told of %+v, known %v", caller, known)
 		}
 	}
-	if status := get("otto"); status != http.StatusForbidden {
+	if status := get("idle"); status != http.StatusForbidden {
 		t.Errorf("an operator without a role to work with gets %d", status)
 	}
 }

@@ -46,20 +46,23 @@ func constants(t *testing.T, file string, fits func(name string, typ ast.Expr) b
 	return found
 }
 
+// isCode tells whether a constant is of a type named Code.
+func isCode(_ string, typ ast.Expr) bool {
+	ident, ok := typ.(*ast.Ident)
+	return ok && ident.Name == "Code"
+}
+
+// custodyCodes lists the codes that custody refuses with.
+func custodyCodes(t *testing.T) []string { return constants(t, "../custody/refusal.go", isCode) }
+
 // Every code that the use case or the server can refuse with is in the table of
 // problems, and the description lists the same codes.
 func TestProblemTable(t *testing.T) {
-	codes := constants(t, "../unblock/refusal.go", func(_ string, typ ast.Expr) bool {
-		ident, ok := typ.(*ast.Ident)
-		return ok && ident.Name == "Code"
-	})
+	codes := constants(t, "../unblock/refusal.go", isCode)
 	if len(codes) < 20 {
 		t.Fatalf("only %d codes found in unblock", len(codes))
 	}
-	codes = append(codes, constants(t, "../custody/refusal.go", func(_ string, typ ast.Expr) bool {
-		ident, ok := typ.(*ast.Ident)
-		return ok && ident.Name == "Code"
-	})...)
+	codes = append(codes, custodyCodes(t)...)
 	codes = append(codes, constants(t, "problems.go", func(name string, _ ast.Expr) bool { return strings.HasPrefix(name, "code") })...)
 
 	var table []string
