@@ -38,7 +38,7 @@ func (s *Server) getCard(c echo.Context) error {
 }
 
 func (s *Server) findCards(c echo.Context) error {
-	query, faults := searchOf(c.QueryParams())
+	query, faults := searchOf(c.Request().URL.RawQuery)
 	if err := invalid(faults); err != nil {
 		return err
 	}
@@ -60,7 +60,11 @@ func (s *Server) findCards(c echo.Context) error {
 
 // searchOf reads the query of a search, each parameter at most once and none that
 // is not known.
-func searchOf(values url.Values) (store.Query, []card.Fault) {
+func searchOf(text string) (store.Query, []card.Fault) {
+	values, err := url.ParseQuery(text)
+	if err != nil { // what could be read of it might find cards that nobody asked for
+		return store.Query{}, []card.Fault{{Field: "query", Detail: "is not name=value pairs, percent-encoded and joined with &"}}
+	}
 	query := store.Query{Text: values.Get("q"), After: values.Get("after"), Limit: store.DefaultCards}
 	var faults []card.Fault
 	fault := func(field, detail string) { faults = append(faults, card.Fault{Field: brief(field), Detail: detail}) }

@@ -156,7 +156,7 @@ func TestSearch(t *testing.T) {
 	}
 	for query, field := range map[string]string{
 		"limit=0": "limit", "limit=x": "limit", "limit=": "limit", "q=%00": "q", "q=a&q=b": "q", "serial=S0": "serial",
-		"after=S0%3D": "after",
+		"after=S0%3D": "after", "q=%zz": "query", "q=a;limit=1": "query",
 	} {
 		a := w.call("anna", "GET", "/v1/cards?"+query, nil)
 		if p := a.problem(t); len(p.Faults) != 1 || p.Faults[0].Field != field {

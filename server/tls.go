@@ -86,7 +86,14 @@ func (r *reloaded) refresh() error {
 		return errors.New("TLS files: " + r.files.ClientCA + " holds no certificate in PEM form")
 	}
 	r.config = &tls.Config{
-		MinVersion:   tls.VersionTLS12,
+		MinVersion: tls.VersionTLS12,
+		// Of TLS 1.2 only what is as good as TLS 1.3: forward secret and authenticated
+		// encryption. TLS 1.3 has no other.
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+		},
 		Certificates: []tls.Certificate{certificate},
 		ClientCAs:    pool,
 		ClientAuth:   tls.VerifyClientCertIfGiven,

@@ -161,6 +161,12 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.restart(func(c *Config) { c.TLS = config })
+	weak := w.tlsConfig("admin")
+	weak.MaxVersion, weak.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+	if c, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "https://"), weak); err == nil {
+		t.Error("a CBC cipher suite was taken")
+		_ = c.Close()
+	}
 
 	// status calls on a new connection, which may resume a session.
 	sessions := tls.NewLRUClientSessionCache(8)
@@ -245,8 +251,9 @@ func TestGracefulEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(t.Context())
+	server := w.server
 	ended := make(chan error, 1)
-	go func() { ended <- w.server.Serve(ctx, listener) }()
+	go func() { ended <- server.Serve(ctx, listener) }()
 	w.url = "https://" + listener.Addr().String()
 	answered := make(chan answer, 1)
 	go func() { answered <- w.call("admin", "GET", "/v1/card-types", nil) }()

@@ -219,8 +219,9 @@ func (w *world) serve() {
 	}
 	w.url = "https://" + listener.Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
+	server := w.server // the test may make itself another before this one runs
 	ended := make(chan error, 1)
-	go func() { ended <- w.server.Serve(ctx, listener) }()
+	go func() { ended <- server.Serve(ctx, listener) }()
 	w.t.Cleanup(func() {
 		for _, c := range w.clients {
 			c.CloseIdleConnections()
