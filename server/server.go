@@ -160,7 +160,7 @@ func (s *Server) Handler() http.Handler { return s.http }
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
 		Handler:           s.http,
-		TLSConfig:         s.TLS,
+		TLSConfig:         s.TLS.Clone(), // net/http adds to it
 		ReadHeaderTimeout: s.times.header,
 		ReadTimeout:       s.times.read,
 		WriteTimeout:      s.times.write,

@@ -53,7 +53,9 @@ type world struct {
 	clock    *clock
 	logs     *observer.ObservedLogs
 	server   *Server
-	clients  map[string]*http.Client
+
+	mu      sync.Mutex
+	clients map[string]*http.Client
 }
 
 // clock stands still until it is moved.
@@ -290,6 +292,8 @@ func (w *world) tlsConfig(client string) *tls.Config {
 // through it is held against openapi.yaml.
 func (w *world) as(client string) *http.Client {
 	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if c := w.clients[client]; c != nil {
 		return c
 	}
