@@ -63,7 +63,7 @@ func unread(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return refuse(codeTimeout, "The body did not arrive in time. Send it again.")
 	}
-	return refuse(codeMalformed, "The body ended before its end.")
+	return refuse(codeMalformed, "The body was cut off. Send it again.")
 }
 
 // decode reads one JSON object, strictly: UTF-8, no field twice, none that is not
