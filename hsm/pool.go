@@ -1,18 +1,17 @@
 package hsm
 
 import (
-	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/miekg/pkcs11"
 
 	"latchkey/card"
 )
 
-// session is one PKCS#11 session with the calls that an answer needs. It is used
-// by one goroutine at a time.
+// session is one PKCS#11 session with the calls that an answer needs. It belongs
+// to one worker.
 type session struct {
 	ctx    *pkcs11.Ctx
 	module *Module
@@ -25,7 +24,7 @@ type session struct {
 	// epoch is that of the login under which the session was opened, generation
 	// that of the module.
 	epoch, generation uint64
-	// spoiled marks a session that must not go back to the pool.
+	// spoiled marks a session that must not be used again.
 	spoiled bool
 }
 
@@ -56,79 +55,66 @@ func (s *session) close() {
 	}
 }
 
-// pool bounds how many sessions are open. Each slot holds an open session or
-// nil, which is one that may be opened. Sessions are opened when first needed
-// and then kept: opening and closing in the hot path is slow on network HSMs
-// and races in SoftHSM.
+// pool bounds how many sessions are open: each belongs to a worker, which opens it
+// when it first needs it and keeps it. Opening and closing in the hot path is slow
+// on network HSMs and races in SoftHSM.
 //
-// A call that nobody waits for any more keeps its session. Its slot is replaced
-// by another, up to spare times: after that the pool shrinks with each hung
-// call, so that a module which hangs cannot eat up the process's threads.
+// A worker whose call nobody waits for any more is replaced by another, up to
+// spare times: after that the pool shrinks with each hung call, so that a module
+// which hangs cannot eat up the process's threads.
 type pool struct {
-	slots chan *session
+	jobs  chan *job
 	size  int
 	spare int
 
-	mu   sync.Mutex
-	hung int // calls that were abandoned and have not come back
+	mu      sync.Mutex
+	workers []*worker
+	hung    int // calls that were abandoned and have not come back
 }
+
+// queued is how many jobs may wait before those who bring more wait themselves.
+const queued = 1024
 
 func newPool(size, spare int) *pool {
-	p := &pool{slots: make(chan *session, size+spare), size: size, spare: spare}
-	for range size {
-		p.slots <- nil
-	}
-	return p
+	return &pool{jobs: make(chan *job, queued), size: size, spare: spare}
 }
 
-// take waits for a slot until ctx is done or late fires.
-func (p *pool) take(ctx context.Context, late <-chan time.Time) (*session, error) {
-	select {
-	case s := <-p.slots: // without a look at ctx where there is one
-		return s, nil
-	default:
-	}
-	select {
-	case s := <-p.slots:
-		return s, nil
-	case <-ctx.Done():
-		return nil, &busyError{ctx.Err()}
-	case <-late:
-		return nil, &busyError{context.DeadlineExceeded}
-	}
+// worker does jobs, one at a time, on a session of its own.
+type worker struct {
+	nudges  chan *job // for this worker alone
+	session *session  // nil until it is needed
+	busy    atomic.Bool
 }
 
-// give puts a slot back, with its session where that is still good.
-func (p *pool) give(s *session) {
-	if s != nil && s.spoiled {
-		s.close() // which also destroys every session object in it
-		s = nil
-	}
-	p.slots <- s
+// add takes in a new worker.
+func (p *pool) add() *worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := &worker{nudges: make(chan *job, 1)}
+	p.workers = append(p.workers, w)
+	return w
 }
 
-// abandon gives up a session whose call did not come back in time.
-func (p *pool) abandon() {
+// abandon gives up a worker whose call did not come back in time, and tells
+// whether another is to take its place.
+func (p *pool) abandon() (replace bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hung++
-	if p.hung <= p.spare {
-		p.slots <- nil
-	}
+	return p.hung <= p.spare
 }
 
-// comeBack ends an abandoned call that came back after all. Its session is never
-// used again.
-func (p *pool) comeBack(s *session) {
-	if s != nil {
-		s.close()
-	}
+// comeBack ends an abandoned call that came back after all, and tells whether its
+// worker is wanted no more, since another took its place.
+func (p *pool) comeBack(w *worker) (surplus bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.hung > p.spare {
-		p.slots <- nil
-	}
+	surplus = p.hung <= p.spare
 	p.hung--
+	if surplus {
+		p.workers = slices.DeleteFunc(p.workers, func(other *worker) bool { return other == w })
+	}
+	return surplus
 }
 
 // hanging counts the abandoned calls that have not come back.
@@ -138,17 +124,15 @@ func (p *pool) hanging() int {
 	return p.hung
 }
 
-// drain waits until every slot is back, closes the sessions and keeps the slots,
-// so that nobody can take one afterwards.
-func (p *pool) drain(ctx context.Context) error {
-	for range p.size {
-		s, err := p.take(ctx, nil)
-		if err != nil {
-			return err
-		}
-		if s != nil {
-			s.close()
+// idle lists the workers that have nothing to do.
+func (p *pool) idle() []*worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var idle []*worker
+	for _, w := range p.workers {
+		if !w.busy.Load() {
+			idle = append(idle, w)
 		}
 	}
-	return nil
+	return idle
 }

@@ -117,27 +117,24 @@ func (t *Token) watch() {
 	}
 }
 
-// keepAlive makes a small call on every session that is idle, and on a new one
-// where none is.
+// keepAlive makes a small call on the session of every worker that is idle.
 func (t *Token) keepAlive() error {
-	for range t.pool.size {
-		_, err := runAnyway(t.background, t, false, func(s *session) (struct{}, error) {
+	for _, w := range t.pool.idle() {
+		_, err := runOn(t.background, t, w.nudges, false, func(s *session) (struct{}, error) {
 			return struct{}{}, s.touch()
 		})
 		down := t.down.Load()
 		var busy *busyError
 		switch {
-		case errors.As(err, &busy) && down != nil:
-			return down
-		case errors.As(err, &busy):
-			return nil // all are in use, so none is idle
-		}
-		if err != nil {
+		case errors.As(err, &busy): // it got something else to do, so it is not idle
+		case err != nil:
 			return err
-		}
-		if down != nil {
+		case down != nil:
 			return nil // one that works is enough to close the circuit
 		}
+	}
+	if down := t.down.Load(); down != nil {
+		return down // none that works
 	}
 	return nil
 }

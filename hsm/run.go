@@ -11,14 +11,28 @@ import (
 	"latchkey/card"
 )
 
-// A C call cannot be cancelled. So every piece of work on a session is done in a
-// goroutine of its own, and whoever asked for it waits no longer than the
-// deadline. Work that is late is abandoned: its result is thrown away, its
-// session never used again.
+// A C call cannot be cancelled. So sessions belong to workers, goroutines of their
+// own, and whoever asks one for work waits no longer than the deadline. Work that
+// is late is abandoned: its result is thrown away, its session never used again.
 
-// The states of a call.
+// job is one piece of work that somebody may give up waiting for.
+type job struct {
+	// do does the work on a session, or is told why there is none; nil ends the
+	// worker. drop throws away what do made where nobody waits for it any more.
+	do   func(*session, error)
+	drop func()
+	// readWrite asks for a session that may make token objects, which is opened for
+	// this job and closed after it.
+	readWrite bool
+
+	state atomic.Int32
+	done  chan struct{}
+}
+
+// The states of a job.
 const (
-	running int32 = iota
+	waiting int32 = iota // in the queue
+	running
 	finished
 	abandoned
 )
@@ -50,84 +64,141 @@ func runWith[T any](ctx context.Context, t *Token, readWrite bool, work func(*se
 
 // runAnyway is runWith for the watch, which works when nothing else may.
 func runAnyway[T any](ctx context.Context, t *Token, readWrite bool, work func(*session) (T, error)) (T, error) {
-	var none T
+	return runOn(ctx, t, t.pool.jobs, readWrite, work)
+}
+
+// runOn has the work done by whoever takes it from the queue.
+func runOn[T any](ctx context.Context, t *Token, queue chan<- *job, readWrite bool, work func(*session) (T, error)) (T, error) {
+	var none, value T
+	var failure error
+	j := &job{readWrite: readWrite, done: make(chan struct{})}
+	j.do = func(s *session, err error) {
+		if value, failure = none, err; err == nil {
+			value, failure = work(s)
+		}
+	}
+	j.drop = func() {
+		if response, ok := any(value).(card.Response); ok {
+			response.Wipe()
+		}
+	}
+	if err := t.wait(ctx, queue, j); err != nil {
+		return none, err
+	}
+	return value, failure
+}
+
+// wait puts a job into the queue and waits until it is done. With an error the job
+// was not done, or nobody will learn what came of it.
+func (t *Token) wait(ctx context.Context, queue chan<- *job, j *job) error {
 	late := time.NewTimer(t.config.CallTimeout)
 	defer late.Stop()
-	s, err := t.pool.take(ctx, late.C)
-	if err != nil {
-		return none, err
+	select {
+	case queue <- j:
+	case <-ctx.Done():
+		return &busyError{ctx.Err()}
+	case <-late.C:
+		return &busyError{context.DeadlineExceeded}
 	}
-	if err := t.module.enter(ctx); err != nil {
-		t.pool.give(s)
-		return none, err
+	var busy, gone error
+	select {
+	case <-j.done:
+		return nil
+	case <-ctx.Done():
+		busy, gone = &busyError{ctx.Err()}, &busyError{ctx.Err()}
+	case <-late.C:
+		busy, gone = &busyError{context.DeadlineExceeded}, &TimeoutError{t.config.CallTimeout}
 	}
-	c := &call[T]{done: make(chan struct{})}
-	go func() {
-		// Only after the session is put away: closing it is a call, too.
-		defer t.module.leave()
-		value, err := onSession(t, &s, readWrite, work)
-		if !c.state.CompareAndSwap(running, finished) {
-			if response, ok := any(value).(card.Response); ok {
-				response.Wipe()
+	for {
+		switch {
+		case j.state.CompareAndSwap(waiting, abandoned):
+			return busy
+		case j.state.CompareAndSwap(running, abandoned):
+			if t.pool.abandon() {
+				go t.work(t.pool.add())
 			}
-			t.pool.comeBack(s)
+			return gone
+		case j.state.Load() == finished:
+			<-j.done // it came back at the same moment
+			return nil
+		}
+	}
+}
+
+// work is the life of a worker.
+func (t *Token) work(w *worker) {
+	for {
+		var j *job
+		select {
+		case j = <-t.pool.jobs:
+		case j = <-w.nudges:
+		}
+		if !j.state.CompareAndSwap(waiting, running) {
+			continue // nobody waits for it any more
+		}
+		w.busy.Store(true)
+		goOn := t.perform(w, j)
+		w.busy.Store(false)
+		if !goOn {
 			return
 		}
-		c.value, c.err = value, err
-		t.pool.give(s)
-		close(c.done)
-	}()
-	select {
-	case <-c.done:
-		return c.value, c.err
-	case <-ctx.Done():
-		err = &busyError{ctx.Err()}
-	case <-late.C:
-		err = &TimeoutError{t.config.CallTimeout}
 	}
-	if !c.state.CompareAndSwap(running, abandoned) {
-		<-c.done // it came back at the same moment
-		return c.value, c.err
-	}
-	t.pool.abandon()
-	return none, err
 }
 
-// call is one piece of work that somebody may have given up waiting for.
-type call[T any] struct {
-	state atomic.Int32 // running, then finished or abandoned
-	done  chan struct{}
-	value T
-	err   error
+// perform does one job and tells whether the worker is to go on.
+func (t *Token) perform(w *worker, j *job) (goOn bool) {
+	if err := t.module.enter(context.WithoutCancel(t.background)); err != nil && j.do != nil {
+		j.do(nil, err)
+	} else {
+		t.onSession(w, j)
+		if err == nil {
+			defer t.module.leave() // only after sessions were closed: that is a call, too
+		}
+	}
+	if j.state.CompareAndSwap(running, finished) {
+		close(j.done)
+		return j.do != nil
+	}
+	j.drop()
+	w.end()
+	return !t.pool.comeBack(w)
 }
 
-// onSession does work on the session in the slot, which it opens where there is
-// none or where it is from before the last login.
-func onSession[T any](t *Token, slot **session, readWrite bool, work func(*session) (T, error)) (T, error) {
-	var none T
-	if t.generation.Load() != t.module.generation.Load() {
-		return none, failed("C_OpenSession", pkcs11.Error(pkcs11.CKR_USER_NOT_LOGGED_IN)) // not since the module's last initialisation
+// onSession does a job on the worker's session, which it opens where there is none
+// or where it is from before the last login.
+func (t *Token) onSession(w *worker, j *job) {
+	if w.session != nil && (j.do == nil || w.session.epoch != t.epoch.Load()) {
+		w.end()
 	}
-	if s := *slot; s != nil && s.epoch != t.epoch.Load() {
-		s.close()
-		*slot = nil
-	}
-	if readWrite {
+	switch {
+	case j.do == nil:
+	case t.generation.Load() != t.module.generation.Load():
+		// Nobody has logged in since the module's last initialisation.
+		j.do(nil, failed("C_OpenSession", pkcs11.Error(pkcs11.CKR_USER_NOT_LOGGED_IN)))
+	case j.readWrite:
 		s, err := t.openSession(pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION)
-		if err != nil {
-			return none, err
+		j.do(s, err)
+		if err == nil {
+			s.close()
 		}
-		defer s.close()
-		return work(s)
-	}
-	if *slot == nil {
-		s, err := t.openSession(pkcs11.CKF_SERIAL_SESSION)
-		if err != nil {
-			return none, err
+	default:
+		var err error
+		if w.session == nil {
+			w.session, err = t.openSession(pkcs11.CKF_SERIAL_SESSION)
 		}
-		*slot = s
+		j.do(w.session, err)
+		if w.session != nil && w.session.spoiled {
+			w.end()
+		}
 	}
-	return work(*slot)
+}
+
+// end closes the worker's session, which also destroys every session object in it.
+func (w *worker) end() {
+	if w.session != nil {
+		w.session.close()
+		w.session = nil
+	}
 }
 
 // usable refuses at once what cannot work: the circuit is open for as long as

@@ -132,6 +132,9 @@ func (m *Module) Open(ctx context.Context, c Config) (*Token, error) {
 		t.cancel()
 		return nil, fmt.Errorf("log in to token %q: %w", info.Label, err)
 	}
+	for range c.Sessions {
+		go t.work(t.pool.add())
+	}
 	go t.watch()
 	mechanisms, err := t.Mechanisms()
 	if err == nil {
@@ -163,7 +166,7 @@ func (t *Token) Close(ctx context.Context) error {
 		return err
 	}
 	defer t.module.leave()
-	err := t.pool.drain(ctx)
+	err := t.dismiss(ctx)
 	if t.generation.Load() != t.module.generation.Load() {
 		return err
 	}
@@ -173,6 +176,29 @@ func (t *Token) Close(ctx context.Context) error {
 		err = failed("C_CloseSession", e)
 	}
 	return err
+}
+
+// dismiss has the workers finish what is in the queue, close their sessions and
+// end. One whose call hangs is not waited for.
+func (t *Token) dismiss(ctx context.Context) error {
+	var last []*job
+	for range t.pool.size {
+		j := &job{done: make(chan struct{})}
+		select {
+		case t.pool.jobs <- j:
+			last = append(last, j)
+		case <-ctx.Done():
+			return &busyError{ctx.Err()}
+		}
+	}
+	for _, j := range last {
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			return &busyError{ctx.Err()}
+		}
+	}
+	return nil
 }
 
 // Info describes the token as it was when opened.
