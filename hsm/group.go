@@ -16,8 +16,12 @@ import (
 // Group is several tokens that hold the same master keys, such as the members of
 // an HSM cluster. An answer comes from the first that can give one.
 type Group struct {
-	mu      sync.RWMutex
-	tokens  []*Token
+	mu     sync.RWMutex
+	tokens []*Token
+
+	// opening is held while a member is opened, which may take as long as a module
+	// likes; answers do not wait for it.
+	opening sync.Mutex
 	modules map[string]*Module // that the group loaded, by path
 
 	stop chan struct{}
@@ -65,8 +69,8 @@ func OpenGroup(ctx context.Context, members []Member) (*Group, error) {
 
 // open opens a member, through the module that is loaded where there is one.
 func (g *Group) open(ctx context.Context, member Member) (*Token, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.opening.Lock()
+	defer g.opening.Unlock()
 	m := g.modules[member.Path]
 	if m == nil {
 		var err error

@@ -49,3 +49,41 @@ func TestLateMember(t *testing.T) {
 		t.Errorf("a refused PIN was tried %d times, want once", n)
 	}
 }
+
+// While a member that joins late hangs in its module, the others answer.
+func TestLateMemberThatHangs(t *testing.T) {
+	fixture := softhsmtest.New(t)
+	late := faultmodule.Start(t, fixture.Module)
+	late.LoseToken()
+	member := func(path string) hsm.Member {
+		return hsm.Member{Path: path, Config: hsm.Config{
+			Token: hsm.Selector{Label: fixture.Label}, PIN: hsm.NewPIN(fixture.PIN), RecoverEvery: 20 * time.Millisecond,
+		}}
+	}
+	g, err := hsm.OpenGroup(t.Context(), []hsm.Member{member(fixture.Module), member(late.Path)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := g.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	release := late.Hang("C_GetSlotList")
+	defer release()
+	for deadline := time.Now().Add(30 * time.Second); late.Hung("C_GetSlotList") == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the token that is away is not looked for")
+		}
+	}
+	answered := make(chan error, 1)
+	go func() { answered <- g.Check(t.Context()) }()
+	select {
+	case err := <-answered:
+		if err != nil {
+			t.Errorf("the token that is there: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the token that is there does not answer while another hangs")
+	}
+}
