@@ -16,13 +16,13 @@ import (
 // Group is several tokens that hold the same master keys, such as the members of
 // an HSM cluster. An answer comes from the first that can give one.
 type Group struct {
-	mu     sync.RWMutex
-	tokens []*Token
+	mu      sync.RWMutex
+	tokens  []*Token
+	modules map[string]*Module // that the group loaded, by path
 
 	// opening is held while a member is opened, which may take as long as a module
 	// likes; answers do not wait for it.
 	opening sync.Mutex
-	modules map[string]*Module // that the group loaded, by path
 
 	stop chan struct{}
 	late sync.WaitGroup // members that are yet to be opened
@@ -71,8 +71,10 @@ func OpenGroup(ctx context.Context, members []Member) (*Group, error) {
 func (g *Group) open(ctx context.Context, member Member) (*Token, error) {
 	g.opening.Lock()
 	defer g.opening.Unlock()
-	m := g.modules[member.Path]
-	if m == nil {
+	g.mu.RLock()
+	m, loaded := g.modules[member.Path]
+	g.mu.RUnlock()
+	if !loaded {
 		var err error
 		if m, err = Load(member.Path); err != nil {
 			return nil, err
@@ -80,12 +82,14 @@ func (g *Group) open(ctx context.Context, member Member) (*Token, error) {
 	}
 	t, err := m.Open(ctx, member.Config)
 	if err != nil {
-		if g.modules[member.Path] == nil {
+		if !loaded {
 			// A token that comes later is only seen by a library initialised after it.
 			err = errors.Join(err, m.Close())
 		}
 		return nil, err
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.modules[member.Path] = m
 	return t, nil
 }
@@ -101,6 +105,9 @@ func (g *Group) await(ctx context.Context, member Member) {
 		}
 		t, err := g.open(ctx, member)
 		switch {
+		case err == nil && g.ended():
+			_ = t.Close(ctx) // the group was closed meanwhile, and nobody is left to tell
+			return
 		case err == nil:
 			g.Add(t)
 			config.Log.Info("an HSM token joined its group", zap.String("token", t.info.Label))
@@ -196,14 +203,37 @@ func (g *Group) TryPINsAgain(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close closes every token, and the modules that OpenGroup loaded.
+// ended tells whether the group was closed.
+func (g *Group) ended() bool {
+	select {
+	case <-g.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close closes every token, and the modules that OpenGroup loaded. It waits for a
+// member that is being opened no longer than ctx does: its module hangs, and is
+// left to the end of the process.
 func (g *Group) Close(ctx context.Context) error {
 	close(g.stop)
-	g.late.Wait()
+	opened := make(chan struct{})
+	go func() {
+		g.late.Wait()
+		close(opened)
+	}()
 	var errs []error
 	for _, t := range g.Tokens() {
 		errs = append(errs, t.Close(ctx))
 	}
+	select {
+	case <-opened:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("wait for a token that is being opened: %w", ctx.Err()))
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
 	for _, m := range g.modules {
 		errs = append(errs, m.Close())
 	}

@@ -50,10 +50,11 @@ func TestLateMember(t *testing.T) {
 	}
 }
 
-// While a member that joins late hangs in its module, the others answer.
+// While a member that joins late hangs in its module, the others answer, and the
+// group can be closed.
 func TestLateMemberThatHangs(t *testing.T) {
 	fixture := softhsmtest.New(t)
-	late := faultmodule.Start(t, fixture.Module)
+	late := faultmodule.Start(t, anotherLibrary(t, fixture.Module))
 	late.LoseToken()
 	member := func(path string) hsm.Member {
 		return hsm.Member{Path: path, Config: hsm.Config{
@@ -64,11 +65,6 @@ func TestLateMemberThatHangs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := g.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
 	release := late.Hang("C_GetSlotList")
 	defer release()
 	for deadline := time.Now().Add(30 * time.Second); late.Hung("C_GetSlotList") == 0; time.Sleep(5 * time.Millisecond) {
@@ -85,5 +81,10 @@ func TestLateMemberThatHangs(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("the token that is there does not answer while another hangs")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := g.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the group is closed while a token hangs: %v, want DeadlineExceeded", err)
 	}
 }

@@ -21,8 +21,7 @@ import (
 	"latchkey/softhsm-test/faultmodule"
 )
 
-// patient and quick are the settings of tests: short times, so that a test of a
-// deadline does not take one's patience.
+// Times are short, so that a test of a deadline does not take one's patience.
 const (
 	callTimeout  = 300 * time.Millisecond
 	recoverEvery = 100 * time.Millisecond
@@ -266,14 +265,13 @@ func TestHungCalls(t *testing.T) {
 // its call is under way.
 func TestCallerGivesUp(t *testing.T) {
 	f := openFaulty(t, func(c *hsm.Config) { c.Sessions, c.Spare = 1, 1 })
-	release := f.fault.Hang("C_DeriveKey")
+	f.fault.Hang("C_DeriveKey")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := f.token.Respond(ctx, f.keys[0], card.AESECB, challenge); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("%v, want DeadlineExceeded", err)
 	}
 	f.fault.ClearFunction("C_DeriveKey")
-	_ = release
 	f.settle(t)
 	if err := f.answer(t, 1); err != nil {
 		t.Error(err)
@@ -372,6 +370,21 @@ func TestKeepAlive(t *testing.T) {
 	f.settle(t)
 }
 
+// anotherLibrary is a copy of a library: to the loader that is another one, with
+// its own state, as another vendor's would be.
+func anotherLibrary(t *testing.T, path string) string {
+	t.Helper()
+	library, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "libother.so")
+	if err := os.WriteFile(path, library, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // When one token of a group is gone, the other answers.
 func TestGroupFailsOver(t *testing.T) {
 	fixture := softhsmtest.New(t)
@@ -383,17 +396,7 @@ func TestGroupFailsOver(t *testing.T) {
 		t.Fatalf("softhsm2-util: %v\n%s", err, out)
 	}
 	f := openFaultyOn(t, fixture)
-	// A copy of the library is another library to the loader, with its own state, as
-	// another vendor's would be.
-	library, err := os.ReadFile(f.real)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "libother.so")
-	if err := os.WriteFile(path, library, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	module, err := hsm.Load(path)
+	module, err := hsm.Load(anotherLibrary(t, f.real))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,6 +92,12 @@ func withModule(path string, work func(*hsm.Module) error) (err error) {
 // closeTimeout bounds the wait for calls under way when a token is closed.
 const closeTimeout = 10 * time.Second
 
+// closing is the context of closing a token. ctx may have ended the work; what is
+// under way in the token is waited for all the same, but not a call that hangs.
+func closing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+}
+
 // withToken reads the PIN and opens the token for as long as work takes.
 func withToken(ctx context.Context, m *hsm.Module, from config.HSM, work func(*hsm.Token) error) (err error) {
 	c, err := hsmConfig(from, nil)
@@ -103,9 +109,7 @@ func withToken(ctx context.Context, m *hsm.Module, from config.HSM, work func(*h
 		return err
 	}
 	defer func() {
-		// ctx may have ended the work. What is under way in the token is waited for all
-		// the same, but not a call that hangs.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		ctx, cancel := closing(ctx)
 		defer cancel()
 		err = errors.Join(err, t.Close(ctx))
 	}()
@@ -126,8 +130,11 @@ func withGroup(ctx context.Context, from config.HSM, log *zap.Logger, work func(
 	if err != nil {
 		return err
 	}
-	// ctx may have ended the work, and the sessions in use are still waited for.
-	defer func() { err = errors.Join(err, g.Close(context.WithoutCancel(ctx))) }()
+	defer func() {
+		ctx, cancel := closing(ctx)
+		defer cancel()
+		err = errors.Join(err, g.Close(ctx))
+	}()
 	return work(g)
 }
 
