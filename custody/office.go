@@ -35,7 +35,7 @@ type Config struct {
 // Times that the work of an approved act is given: the token's part, and writing
 // down what came of it. Together they fit into one request's time.
 const (
-	tokenTimeout  = 15 * time.Second
+	tokenTimeout  = 18 * time.Second
 	recordTimeout = 10 * time.Second
 	// conflictTries is how often a change is made anew that others came before.
 	conflictTries = 16

@@ -29,6 +29,11 @@ type job struct {
 	done  chan struct{}
 }
 
+// makeTimeout is the least time that work gets which makes token objects: small
+// tokens take many seconds for an RSA key pair, and giving up on it would leave
+// open whether it was made.
+const makeTimeout = 20 * time.Second
+
 // The states of a job.
 const (
 	waiting int32 = iota // in the queue
@@ -91,7 +96,11 @@ func runOn[T any](ctx context.Context, t *Token, queue chan<- *job, readWrite bo
 // wait puts a job into the queue and waits until it is done. With an error the job
 // was not done, or nobody will learn what came of it.
 func (t *Token) wait(ctx context.Context, queue chan<- *job, j *job) error {
-	late := time.NewTimer(t.config.CallTimeout)
+	limit := t.config.CallTimeout
+	if j.readWrite {
+		limit = max(limit, makeTimeout)
+	}
+	late := time.NewTimer(limit)
 	defer late.Stop()
 	select {
 	case queue <- j:
@@ -107,7 +116,7 @@ func (t *Token) wait(ctx context.Context, queue chan<- *job, j *job) error {
 	case <-ctx.Done():
 		busy, gone = &busyError{ctx.Err()}, &busyError{ctx.Err()}
 	case <-late.C:
-		busy, gone = &busyError{context.DeadlineExceeded}, &TimeoutError{t.config.CallTimeout}
+		busy, gone = &busyError{context.DeadlineExceeded}, &TimeoutError{limit}
 	}
 	for {
 		switch {

@@ -34,7 +34,8 @@ type Config struct {
 	// Spare is how many sessions may take the place of ones whose call hangs, half
 	// of Sessions if 0. When more calls hang than that, the token counts as down.
 	Spare int
-	// CallTimeout bounds the wait for one answer, DefaultCallTimeout if 0.
+	// CallTimeout bounds the wait for one answer, DefaultCallTimeout if 0. Making and
+	// destroying keys gets 20 seconds at least.
 	CallTimeout time.Duration
 	// KeepAlive is how often idle sessions are touched, DefaultKeepAlive if 0. It
 	// has to be below the module's own idle time.
