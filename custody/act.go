@@ -60,8 +60,9 @@ type Parameters struct {
 	// Of acts that make a key.
 	Type card.KeyType `json:"type,omitempty"`
 	Use  hsm.Use      `json:"use,omitempty"`
-	// KCV is the check value that an imported key must have, by any convention: 6
-	// hex digits. A key with another is destroyed again.
+	// KCV is the check value that an imported key must have: 6 hex digits, by the
+	// convention des-ecb-zero for TDES and aes-cmac-zero for AES keys. One with
+	// another is not kept.
 	KCV string `json:"kcv,omitempty"`
 	// Wrapped is the key to import, wrapped.
 	Wrapped []byte `json:"wrapped,omitempty"`
@@ -162,6 +163,18 @@ func (d Draft) Faults() []card.Fault {
 		}
 	}
 	return faults
+}
+
+// expected is the check value that the key must have, the zero KCV where that is
+// not said.
+func (p Parameters) expected() hsm.KCV {
+	switch {
+	case p.KCV == "":
+		return hsm.KCV{}
+	case p.Type.AES():
+		return hsm.KCV{Convention: hsm.AESCMACZero, Value: p.KCV}
+	}
+	return hsm.KCV{Convention: hsm.DESZero, Value: p.KCV}
 }
 
 // backupKey reads another token's transport key.

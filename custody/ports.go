@@ -14,6 +14,13 @@ import (
 // changed the proposal or the key meanwhile.
 var ErrConflict = errors.New("the proposal or the key was changed meanwhile")
 
+// What package hsm describes keys with, for those who stand above this room.
+type (
+	KCV          = hsm.KCV
+	Use          = hsm.Use
+	TransportKey = hsm.TransportKey
+)
+
 // Token is the HSM token that the keys are in, as *hsm.Token is.
 type Token interface {
 	Info() hsm.TokenInfo

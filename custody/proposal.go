@@ -67,7 +67,7 @@ func (s Statement) Words() string {
 	made := fmt.Sprintf("%s (%s, to %s)", key, p.Type, purpose(p.Use))
 	checked := "whatever its check value is"
 	if p.KCV != "" {
-		checked = "if its check value is " + p.KCV
+		checked = "if its check value is " + p.expected().String()
 	}
 	var words string
 	switch s.Act {

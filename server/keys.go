@@ -15,7 +15,6 @@ import (
 
 	"latchkey/card"
 	"latchkey/custody"
-	"latchkey/hsm"
 	"latchkey/server/api"
 	"latchkey/store"
 )
@@ -65,7 +64,7 @@ func keyBody(i custody.Item) api.Key {
 	return k
 }
 
-func kcvBodies(list []hsm.KCV) []api.KCV {
+func kcvBodies(list []custody.KCV) []api.KCV {
 	bodies := make([]api.KCV, len(list))
 	for i, v := range list {
 		bodies[i] = api.KCV{Convention: string(v.Convention), Value: v.Value}
@@ -159,7 +158,7 @@ func (s *Server) propose(c echo.Context) error {
 	}
 	p := body.Parameters
 	draft := custody.Draft{Act: custody.Act(body.Act), Parameters: custody.Parameters{
-		Key: p.Key, Version: p.Version, Reason: p.Reason, Type: card.KeyType(p.Type), Use: hsm.Use(p.Use), KCV: p.KCV,
+		Key: p.Key, Version: p.Version, Reason: p.Reason, Type: card.KeyType(p.Type), Use: custody.Use(p.Use), KCV: p.KCV,
 		Wrapped: p.Wrapped, Under: p.Under, UnderVersion: p.UnderVersion, Wrapping: card.Wrapping(p.Wrapping), BackupKey: p.BackupKey,
 	}}
 	if err := invalid(draft.Faults()); err != nil {

@@ -15,7 +15,6 @@ import (
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/custody"
-	"latchkey/hsm"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -78,7 +77,7 @@ type Custody interface {
 	Withdraw(ctx context.Context, who custody.Officer, id string) (custody.Proposal, error)
 	Proposal(ctx context.Context, id string) (custody.Proposal, error)
 	Proposals(ctx context.Context, q custody.Query) (page []custody.Proposal, next string, err error)
-	TransportKey(ctx context.Context, who custody.Officer) (hsm.TransportKey, error)
+	TransportKey(ctx context.Context, who custody.Officer) (custody.TransportKey, error)
 }
 
 // Config is what a Server works with. All fields are required but Console, Rate,

@@ -219,7 +219,7 @@ docs/key-lifecycle.md says which act a key takes in which state.`,
 	flags.StringVar(&p.Reason, "reason", "", "`why`, for the other officers and the audit log")
 	flags.StringVar(&p.Type, "type", string(card.AES256), "key `type`: tdes2, tdes3, aes128, aes192 or aes256, of a key that is made")
 	flags.StringVar(&p.Use, "use", string(hsm.ForDeriving), "`use`: derive, mac, unwrap or encrypt, of a key that is made")
-	flags.StringVar(&p.KCV, "kcv", "", "key check `value` that an imported key must have, 6 hex digits")
+	flags.StringVar(&p.KCV, "kcv", "", "key check `value` that an imported key must have, 6 hex digits (des-ecb-zero or aes-cmac-zero)")
 	flags.StringVar(&f.wrapped, "wrapped", "", "`file` with the wrapped key to import")
 	flags.StringVar(&p.Under, "under", "", "`key` that it is wrapped under, of import-under")
 	flags.IntVar(&p.UnderVersion, "under-version", 0, "`version` of that key; 1 if not said")

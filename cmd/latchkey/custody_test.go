@@ -120,7 +120,7 @@ func TestOfficers(t *testing.T) {
 	kcv := backup.Result.KCV[0].Value
 	done("import-wrapped", "travelled", "--wrapped", wrapped, "--kcv", strings.ToLower(kcv))
 	wrong := tell[api.KeyProposal](olga, "propose", "import-wrapped", "travelled", "--key-version", "2", "--wrapped", wrapped, "--kcv", "000000")
-	otto.refused(exitRefused, "destroyed again", "approve", wrong.ID, "--hash", wrong.Hash)
+	otto.refused(exitRefused, "nothing was kept", "approve", wrong.ID, "--hash", wrong.Hash)
 	text, _ := otto.run("proposal", backup.ID)
 	if !strings.Contains(text, base64.StdEncoding.EncodeToString(backup.Result.Backup)) {
 		t.Errorf("the backup is not shown:\n%s", text)
