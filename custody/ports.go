@@ -14,10 +14,14 @@ import (
 // changed the proposal or the key meanwhile.
 var ErrConflict = errors.New("the proposal or the key was changed meanwhile")
 
-// What package hsm describes keys with, for those who stand above this room.
+// What package hsm describes keys with, for those who stand above this room and
+// need not know that one.
 type (
-	KCV          = hsm.KCV
-	Use          = hsm.Use
+	// KCV is a key check value with its convention.
+	KCV = hsm.KCV
+	// Use is the one thing that a master key may do.
+	Use = hsm.Use
+	// TransportKey is the public half of a token's transport key pair.
 	TransportKey = hsm.TransportKey
 )
 

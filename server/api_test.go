@@ -10,6 +10,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/custody"
 	"latchkey/server/api"
 	"latchkey/softhsm-test/virtualcard"
 	"latchkey/unblock"
@@ -162,6 +163,20 @@ func TestRefusals(t *testing.T) {
 		string(unblock.HSMRefused):       "TestFailures",
 		string(unblock.HSMUnavailable):   "TestFailures",
 		string(unblock.StoreUnavailable): "TestFailures",
+		string(unblock.KeyNotUsable):     "TestKeyStates",
+		string(custody.KeyUnknown):       "TestCustodyRefusals",
+		string(custody.KeyExists):        "TestCustodyRefusals",
+		string(custody.KeyTransition):    "TestCustodyRefusals",
+		string(custody.ProposalUnknown):  "TestCustodyRefusals",
+		string(custody.ProposalOwn):      "TestCustodyRefusals",
+		string(custody.ProposalHash):     "TestCustodyRefusals",
+		string(custody.ProposalClosed):   "TestCustodyRefusals",
+		string(custody.ProposalExpired):  "TestCustodyRefusals",
+		string(custody.ProposalNotYours): "TestCustodyRefusals",
+		string(custody.KeyUnfit):         "TestCustodyCodes",
+		string(custody.ProposalTwice):    "TestCustodyCodes",
+		string(custody.ProposalToken):    "TestCustodyCodes",
+		string(custody.ProposalConflict): "TestCustodyCodes",
 		codeInternal:                     "TestPanic",
 		codeRate:                         "TestRate",
 		codeTimeout:                      "TestSlowBody",

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -279,6 +280,43 @@ func TestCustodyRefusals(t *testing.T) {
 		w.must(http.StatusOK, &page, "auditor", "GET", path+query, nil)
 		if len(page.Proposals) != want {
 			t.Errorf("%d proposals are %q, want %d", len(page.Proposals), state, want)
+		}
+	}
+}
+
+// obstinate is a custody that says no to every approval and every proposal.
+type obstinate struct {
+	Custody
+	no *custody.Refusal
+}
+
+func (o *obstinate) Approve(context.Context, custody.Officer, string, string) (custody.Proposal, error) {
+	return custody.Proposal{}, o.no
+}
+
+func (o *obstinate) Propose(context.Context, custody.Officer, custody.Draft) (custody.Proposal, error) {
+	return custody.Proposal{}, o.no
+}
+
+// Refusals that take more than one officer or one token to come by are told as
+// they should be; that custody gives them is tested there.
+func TestCustodyCodes(t *testing.T) {
+	office := &obstinate{}
+	w := newWorld(t, func(c *Config) { office.Custody, c.Custody = c.Custody, office })
+	for code, path := range map[custody.Code]string{
+		custody.ProposalTwice:    "/v1/key-proposals/x/approve",
+		custody.ProposalToken:    "/v1/key-proposals/x/approve",
+		custody.ProposalConflict: "/v1/key-proposals/x/approve",
+		custody.KeyUnfit:         "/v1/key-proposals",
+	} {
+		office.no = &custody.Refusal{Code: code, Detail: "Because."}
+		body := any(api.ApproveProposal{Hash: "x"})
+		if code == custody.KeyUnfit {
+			body = about(custody.Activate, 1)
+		}
+		a := w.call("olga", "POST", path, body)
+		if p := a.problem(t); p.Code != string(code) || a.status != http.StatusConflict || p.Detail != "Because." || p.Status != a.status {
+			t.Errorf("%s: %d %+v", code, a.status, p)
 		}
 	}
 }
