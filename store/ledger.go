@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"latchkey/audit"
+	"latchkey/custody"
 	"latchkey/unblock"
 )
 
@@ -26,6 +28,11 @@ func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 	err := s.writer.write(ctx, func(tx *tx) error {
 		if err := tx.putProcess(c); err != nil {
 			return err
+		}
+		if c.Grounds != nil {
+			if err := tx.stand(*c.Grounds); err != nil {
+				return err
+			}
 		}
 		if c.Answer {
 			if err := tx.countAnswer(c.Process.Card, c.MaxUnconfirmed); err != nil {
@@ -64,6 +71,38 @@ func (tx *tx) putProcess(c unblock.Change) error {
 		return unblock.ErrConflict
 	}
 	return err
+}
+
+// stand looks whether the grounds of an answer are as they were read. It runs in
+// the answer's own transaction: what was changed before, and acknowledged, is seen.
+func (tx *tx) stand(g unblock.Grounds) error {
+	c, err := scanCard(tx.QueryRow(`SELECT `+cardColumns+` FROM cards WHERE serial = ?1`, g.Card.Serial))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return unblock.ErrGrounds
+	case err != nil:
+		return err
+	}
+	var profile string
+	var on []byte
+	var key sql.NullString
+	err = tx.QueryRow(`SELECT profile, unblock_remote, (SELECT state FROM key_records WHERE key = ?2 AND version = ?3)
+		FROM card_types WHERE id = ?1`, g.Type.ID, g.Master, g.Version).Scan(&profile, &on, &key)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return unblock.ErrGrounds
+	case err != nil:
+		return err
+	}
+	var switches map[string]bool
+	if err := json.Unmarshal(on, &switches); err != nil {
+		return fmt.Errorf("switches of card type %s: %w", g.Type.ID, err)
+	}
+	if !sameCard(c, g.Card) || profile != g.Type.Profile || !maps.Equal(switches, g.Type.UnblockRemote) ||
+		key.Valid && !custody.State(key.String).Answers() {
+		return unblock.ErrGrounds
+	}
+	return nil
 }
 
 // countAnswer counts one more response given out for the card, up to the limit;

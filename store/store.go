@@ -14,7 +14,8 @@ import (
 )
 
 // Errors that callers tell apart. Besides these there are card.ErrNotFound for
-// what is not there, and unblock.ErrConflict and unblock.ErrAttempts of Apply.
+// what is not there, and unblock.ErrConflict, unblock.ErrAttempts and
+// unblock.ErrGrounds of Apply.
 var (
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")

@@ -17,6 +17,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/custody"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -294,6 +295,65 @@ func TestAttempts(t *testing.T) {
 
 // A response that worked says nothing of those given out after it, however late
 // its outcome is reported.
+// An answer is not written where what it rests on was changed after it was read.
+func TestGroundsStand(t *testing.T) {
+	entry := audit.Entry{Time: moment, Action: audit.CardPut, Outcome: audit.Permit, Client: "idm"}
+	for name, test := range map[string]struct {
+		change func(t *testing.T, s *store.Store)
+		want   error
+	}{
+		"nothing": {func(*testing.T, *store.Store) {}, nil},
+		"card confirmed": {func(t *testing.T, s *store.Store) {
+			c := sampleCard("c1")
+			c.SyncedAt = moment.Add(time.Hour)
+			must[store.Result](t)(s.PutCard(t.Context(), c, entry))
+		}, nil},
+		"card revoked": {func(t *testing.T, s *store.Store) {
+			c := sampleCard("c1")
+			c.State = "revoked"
+			must[store.Result](t)(s.PutCard(t.Context(), c, entry))
+		}, unblock.ErrGrounds},
+		"use case switched off": {func(t *testing.T, s *store.Store) {
+			must[store.Result](t)(s.PutCardType(t.Context(), card.Type{ID: "employee", Name: "Employee", Profile: "gids", UpdatedAt: moment}, entry))
+		}, unblock.ErrGrounds},
+		"key active":    {func(t *testing.T, s *store.Store) { keepKey(t, s, custody.Active) }, nil},
+		"key suspended": {func(t *testing.T, s *store.Store) { keepKey(t, s, custody.Suspended) }, unblock.ErrGrounds},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			kind := card.Type{ID: "employee", Name: "Employee", Profile: "gids", UnblockRemote: map[string]bool{"blocked": true}, UpdatedAt: moment}
+			must[store.Result](t)(s.PutCardType(t.Context(), kind, entry))
+			must[store.Result](t)(s.PutCard(t.Context(), sampleCard("c1"), entry))
+			test.change(t, s)
+			c := answered("p1", "c1", 0)
+			c.Grounds = &unblock.Grounds{Card: sampleCard("c1"), Type: kind, Master: "fleet", Version: 2}
+			if err := s.Apply(t.Context(), c); !errors.Is(err, test.want) {
+				t.Fatalf("%v, want %v", err, test.want)
+			}
+			want := 1
+			if test.want != nil {
+				want = 0
+			}
+			same(t, "unconfirmed", must[int](t)(s.Unconfirmed(t.Context(), "c1")), want)
+		})
+	}
+	s := newStore(t)
+	c := answered("p1", "nobody", 0)
+	c.Grounds = &unblock.Grounds{Card: sampleCard("nobody")}
+	if err := s.Apply(t.Context(), c); !errors.Is(err, unblock.ErrGrounds) {
+		t.Errorf("a card that is not there: %v", err)
+	}
+}
+
+// keepKey has the ledger know version 2 of the key fleet in a state.
+func keepKey(t *testing.T, s *store.Store, state custody.State) {
+	t.Helper()
+	key := custody.Record{Key: "fleet", Version: 2, State: state, CreatedAt: moment, ChangedAt: moment, Revision: 1}
+	if err := s.Keep(t.Context(), custody.Change{Key: &key}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestConfirmReachesBackOnly(t *testing.T) {
 	s, ctx := newStore(t), t.Context()
 	for _, step := range []struct {

@@ -94,12 +94,23 @@ type attempt struct {
 	response card.Response
 }
 
-// decide runs the checks and writes a refusal to the audit log.
+// groundTries is how often an answer is tried of which the grounds changed while
+// the HSM worked.
+const groundTries = 3
+
+// decide runs the checks and writes a refusal to the audit log. Where what they
+// were passed on was changed before the answer was on disk, they run again.
 func (d *Desk) decide(ctx context.Context, a *attempt, last Check) *Refusal {
-	if no := d.check(ctx, a, last); no != nil {
-		return d.refused(ctx, a.entry(d.Now()), no)
+	for try := 1; ; try++ {
+		no := d.check(ctx, a, last)
+		if no == nil {
+			return nil
+		}
+		if try == groundTries || !errors.Is(no.cause, ErrGrounds) {
+			return d.refused(ctx, a.entry(d.Now()), no)
+		}
+		a.passed = nil
 	}
-	return nil
 }
 
 // check runs the checks in their order, up to and with the one named, and stops
@@ -324,7 +335,8 @@ func (d *Desk) auditDurable(ctx context.Context, a *attempt) *Refusal {
 	err := d.Ledger.Apply(ctx, Change{
 		Process: a.process, From: before.Revision,
 		Answer: true, MaxUnconfirmed: a.profile.Retry.MaxUnconfirmed(),
-		Entry: entry,
+		Grounds: &Grounds{Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version},
+		Entry:   entry,
 	})
 	if err == nil {
 		return nil
@@ -338,8 +350,11 @@ func (d *Desk) auditDurable(ctx context.Context, a *attempt) *Refusal {
 
 // notDurable says no because a change could not be written down.
 func notDurable(err error) *Refusal {
-	if errors.Is(err, ErrConflict) {
+	switch {
+	case errors.Is(err, ErrConflict):
 		return refuse(ProcessConflict, "Somebody else changed this process at the same time. Read it again.")
+	case errors.Is(err, ErrGrounds):
+		return fail(ProcessConflict, "The card, its type or its master key was changed at the same time, more than once. Nothing was given out; try again.", err)
 	}
 	return fail(AuditUnavailable, "The audit entry could not be written, so nothing was given out. Try again later.", err)
 }

@@ -92,7 +92,8 @@ func TestUnblock(t *testing.T) {
 		{Process: started, Entry: entry(decided, audit.UnblockStart, moment, "", "")},
 		{
 			Process: answeredProcess, From: 1, Answer: true, MaxUnconfirmed: 4,
-			Entry: entry(decided, audit.UnblockRespond, moment.Add(time.Minute), "0123456789ABCDEF", ""),
+			Grounds: &unblock.Grounds{Card: w.card, Type: w.kind, Master: "cards", Version: 2},
+			Entry:   entry(decided, audit.UnblockRespond, moment.Add(time.Minute), "0123456789ABCDEF", ""),
 		},
 		{Process: completed, From: 2, Confirm: true, Entry: entry(common, audit.UnblockComplete, moment.Add(time.Hour), "", "pin-changed")},
 	}
@@ -478,5 +479,48 @@ func TestFoundBySpelling(t *testing.T) {
 	p := w.start(t, c)
 	if e := w.changes[0].Entry; p.Operator != "anna" || e.Operator != "anna" || w.asked[0].Operator.ID != "anna" {
 		t.Errorf("process of %s, entry of %s, policy asked about %s", p.Operator, e.Operator, w.asked[0].Operator.ID)
+	}
+}
+
+// What is taken away while the HSM works is not answered for any more.
+func TestGroundsThatChangeMeanwhile(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(w *world, calls int)
+		code   unblock.Code // "" where it is answered
+		calls  int
+	}{
+		"card revoked":        {func(w *world, _ int) { w.card.State = "revoked" }, unblock.CardNotActive, 1},
+		"use case off":        {func(w *world, _ int) { w.kind.UnblockRemote = nil }, unblock.UseCaseOff, 1},
+		"key suspended":       {func(w *world, _ int) { w.keyIs = "is suspended" }, unblock.KeyNotUsable, 1},
+		"holder renamed once": {func(w *world, _ int) { w.card.Holder.Name = "Bo Berg" }, "", 2},
+		"other ever again": {
+			func(w *world, calls int) { w.card.Holder.Unit = strings.Repeat("x", calls) }, unblock.ProcessConflict, 3,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, c := newWorld(t), backend()
+			calls := 0
+			w.hsm.during = func() { calls++; test.change(w, calls) }
+			w.ledger.stands = func(g unblock.Grounds) bool {
+				return w.keyIs == "" && cmp.Equal(g, unblock.Grounds{Card: w.card, Type: w.kind, Master: "cards", Version: 2})
+			}
+			a, err := w.desk.Respond(t.Context(), c.caller, c.begin, c.challenge)
+			var no *unblock.Refusal
+			switch {
+			case test.code == "" && err != nil:
+				t.Fatal(err)
+			case test.code != "" && (!errors.As(err, &no) || no.Code != test.code || a.Response != nil):
+				t.Errorf("answer %v, error %v; want %s", a.Response != nil, err, test.code)
+			}
+			if calls != test.calls {
+				t.Errorf("%d calls of the HSM, want %d", calls, test.calls)
+			}
+			if test.code != "" && (len(w.changes) != 0 || len(w.entries) != 1) {
+				t.Errorf("%d changes and %d refusals in the log", len(w.changes), len(w.entries))
+			}
+			if test.code == "" && !cmp.Equal(checks(), a.Checks) {
+				t.Errorf("checks %v", a.Checks)
+			}
+		})
 	}
 }

@@ -15,6 +15,9 @@ var (
 	ErrConflict = errors.New("the process was changed meanwhile")
 	// ErrAttempts says that the card's unconfirmed responses have reached the limit.
 	ErrAttempts = errors.New("the card has no attempt left to give")
+	// ErrGrounds says that what the checks were passed on was changed by somebody
+	// else meanwhile.
+	ErrGrounds = errors.New("the card, its type or its master key was changed meanwhile")
 )
 
 // Cards finds card data. It gives card.ErrNotFound for what is not there.
@@ -61,16 +64,30 @@ type Change struct {
 	// MaxUnconfirmed (0: no limit), which is ErrAttempts.
 	Answer         bool
 	MaxUnconfirmed int
+	// Grounds is what the checks of an answer were passed on. Where it no longer
+	// stands, the change is refused with ErrGrounds.
+	Grounds *Grounds
 	// Confirm tells that the card took the process's response: it and those given
 	// out before it count no longer, those given out after it still do.
 	Confirm bool
 	Entry   audit.Entry
 }
 
+// Grounds is what an answer rests on and others may change while the HSM works: a
+// card that is revoked, or a key that is suspended, in that time gets no answer.
+type Grounds struct {
+	Card card.Card // as it was read; SyncedAt aside
+	Type card.Type // as it was read
+	// Master and Version are the master key, which must not be in a state in which
+	// it does not answer.
+	Master  string
+	Version int
+}
+
 // Ledger keeps processes and the audit log.
 type Ledger interface {
-	// Apply makes the change durable. It gives ErrConflict or ErrAttempts, with
-	// nothing changed, where the change does not fit what is stored.
+	// Apply makes the change durable. It gives ErrConflict, ErrAttempts or
+	// ErrGrounds, with nothing changed, where the change does not fit what is stored.
 	Apply(ctx context.Context, c Change) error
 	// Append makes a lone audit entry durable.
 	Append(ctx context.Context, e audit.Entry) error

@@ -178,6 +178,8 @@ type ledger struct {
 	unconfirmed int
 
 	applyErr, appendErr, findErr, countErr error
+
+	stands func(unblock.Grounds) bool // whether an answer's grounds do, where set
 }
 
 func (l *ledger) Apply(ctx context.Context, c unblock.Change) error {
@@ -188,6 +190,9 @@ func (l *ledger) Apply(ctx context.Context, c unblock.Change) error {
 	}
 	if l.processes[c.Process.ID].Revision != c.From || c.Process.Revision != c.From+1 {
 		return unblock.ErrConflict
+	}
+	if c.Answer && l.stands != nil && !l.stands(*c.Grounds) {
+		return unblock.ErrGrounds
 	}
 	if c.Answer && c.MaxUnconfirmed != 0 && l.unconfirmed >= c.MaxUnconfirmed {
 		return unblock.ErrAttempts
