@@ -53,7 +53,9 @@ func (t *Token) trip(err error) {
 	if !recoverable(err) {
 		return
 	}
-	if !isClass(err, Device) || t.strikes.Add(1)%strikesToTrip == 0 {
+	// What the device says of a wrapped key it may say of that key alone, which a
+	// client brought: it takes no answers from others. The watch still looks.
+	if !isClass(err, Device) || !ofUnwrapping(err) && t.strikes.Add(1)%strikesToTrip == 0 {
 		t.open(err)
 	}
 	select {
@@ -62,10 +64,21 @@ func (t *Token) trip(err error) {
 	}
 }
 
+// ofUnwrapping tells errors of the call that is given a client's wrapped key, where
+// the code is one that tokens give for spoiled ones.
+func ofUnwrapping(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Call == "C_UnwrapKey" && (e.Code == pkcs11.CKR_GENERAL_ERROR || e.Code == pkcs11.CKR_FUNCTION_FAILED)
+}
+
 // open opens the circuit: from now on calls fail at once, until the watch has
 // brought the token back.
 func (t *Token) open(err error) {
-	if t.down.Swap(&downError{err}) == nil {
+	down, ok := err.(*downError) //nolint:errorlint // one that is open already, and not one that is wrapped
+	if !ok {
+		down = &downError{err}
+	}
+	if t.down.Swap(down) == nil {
 		t.log.Error("the HSM token is down", zap.String("token", t.info.Label), zap.Error(err))
 	}
 }

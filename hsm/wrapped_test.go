@@ -97,3 +97,28 @@ func TestWrappedCardKeys(t *testing.T) {
 		t.Errorf("deriving from a wrapping key: %v, want ErrKeyUnfit", err)
 	}
 }
+
+// A client that has cards answered of which the wrapped keys are spoiled takes
+// nobody else's answers away, though SoftHSM calls such a key a general error.
+func TestSpoiledWrappedKeysHarmNobody(t *testing.T) {
+	token := softhsmtest.New(t).Open(t)
+	kek := random(t, 32)
+	for label, use := range map[string]hsm.Use{"kek": hsm.ForUnwrapping, "fleet": hsm.ForDeriving} {
+		if _, err := token.Import(t.Context(), hsm.NewKey{Label: label, Version: 1, Type: card.AES256, Use: use}, kek); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoiled := card.AdminKey{Master: "kek", Version: 1, Scheme: card.Wrapped, Type: card.AES256, Wrapping: card.KeyWrap, Data: wrap(t, kek, random(t, 32))}
+	spoiled.Data[3] ^= 1
+	good := card.AdminKey{Master: "fleet", Version: 1, Scheme: card.LatchkeyV1, Type: card.AES256, Data: []byte("SN-1")}
+	for range 8 {
+		for range 8 {
+			if _, err := token.Respond(t.Context(), spoiled, card.AESECB, random(t, 16)); err == nil {
+				t.Fatal("a spoiled wrapping was answered")
+			}
+		}
+		if _, err := token.Respond(t.Context(), good, card.AESECB, random(t, 16)); err != nil {
+			t.Fatalf("after spoiled wrapped keys of another card: %v", err)
+		}
+	}
+}
