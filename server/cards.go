@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -47,7 +48,7 @@ func (s *Server) findCards(c echo.Context) error {
 	found, next, err := s.Directory.FindCards(ctx, query)
 	switch {
 	case errors.Is(err, store.ErrQuery): // the text was looked at, so it is the cursor
-		return invalid([]card.Fault{{Field: "after", Detail: "is not one that came as next of a page; start again without it"}})
+		return noSuchPage()
 	case err != nil:
 		return storeFailed(err)
 	}
@@ -58,34 +59,44 @@ func (s *Server) findCards(c echo.Context) error {
 	return reply(c, http.StatusOK, page)
 }
 
-// searchOf reads the query of a search, each parameter at most once and none that
-// is not known.
+// searchOf reads the query of a search.
 func searchOf(text string) (store.Query, []card.Fault) {
-	values, err := url.ParseQuery(text)
-	if err != nil { // what could be read of it might find cards that nobody asked for
-		return store.Query{}, []card.Fault{{Field: "query", Detail: "is not name=value pairs, percent-encoded and joined with &"}}
+	values, limit, faults := pageOf(text, store.MaxCards, "q", "limit", "after")
+	query := store.Query{Text: values.Get("q"), After: values.Get("after"), Limit: limit}
+	if wrong := card.TextFault(query.Text, card.MaxText, false); wrong != "" {
+		faults = append(faults, card.Fault{Field: "q", Detail: wrong})
 	}
-	query := store.Query{Text: values.Get("q"), After: values.Get("after"), Limit: store.DefaultCards}
-	var faults []card.Fault
+	return query, faults
+}
+
+// pageOf reads the query of a page: parameters that are known, each at most once,
+// and the limit among them, which goes up to most.
+func pageOf(text string, most int, known ...string) (values url.Values, limit int, faults []card.Fault) {
+	values, err := url.ParseQuery(text)
+	if err != nil { // what could be read of it might find what nobody asked for
+		return nil, 0, []card.Fault{{Field: "query", Detail: "is not name=value pairs, percent-encoded and joined with &"}}
+	}
 	fault := func(field, detail string) { faults = append(faults, card.Fault{Field: brief(field), Detail: detail}) }
 	for name, list := range values {
 		switch {
-		case !slices.Contains([]string{"q", "limit", "after"}, name):
-			fault(name, "is not a parameter of this search; there are q, limit and after")
+		case !slices.Contains(known, name):
+			fault(name, "is not a parameter here; there are "+strings.Join(known, ", "))
 		case len(list) > 1:
 			fault(name, "is there twice")
 		}
 	}
-	if wrong := card.TextFault(query.Text, card.MaxText, false); wrong != "" {
-		fault("q", wrong)
+	if !values.Has("limit") {
+		return values, store.DefaultCards, faults
 	}
-	if values.Has("limit") {
-		var err error
-		if query.Limit, err = strconv.Atoi(values.Get("limit")); err != nil || query.Limit < 1 || query.Limit > store.MaxCards {
-			fault("limit", fmt.Sprintf("must be from 1 to %d", store.MaxCards))
-		}
+	if limit, err = strconv.Atoi(values.Get("limit")); err != nil || limit < 1 || limit > most {
+		fault("limit", fmt.Sprintf("must be from 1 to %d", most))
 	}
-	return query, faults
+	return values, limit, faults
+}
+
+// noSuchPage tells the caller of a cursor that is none.
+func noSuchPage() error {
+	return invalid([]card.Fault{{Field: "after", Detail: "is not one that came as next of a page; start again without it"}})
 }
 
 func (s *Server) putCard(c echo.Context) error {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -104,8 +103,7 @@ func (s *Server) listAffectedCards(c echo.Context) error {
 	if err != nil || version < 1 || version > card.MaxKeyVersion {
 		return invalid([]card.Fault{{Field: "version", Detail: fmt.Sprintf("must be from 1 to %d", card.MaxKeyVersion)}})
 	}
-	values := c.QueryParams()
-	limit, faults := pageOf(values, custody.MaxAffected, "limit", "after")
+	values, limit, faults := pageOf(c.Request().URL.RawQuery, custody.MaxAffected, "limit", "after")
 	if err := invalid(faults); err != nil {
 		return err
 	}
@@ -122,31 +120,10 @@ func (s *Server) listAffectedCards(c echo.Context) error {
 	return reply(c, http.StatusOK, page)
 }
 
-// pageOf reads the limit of a page out of a query whose parameters are known, each
-// at most once.
-func pageOf(values url.Values, most int, known ...string) (limit int, faults []card.Fault) {
-	for name, list := range values {
-		switch {
-		case !slices.Contains(known, name):
-			faults = append(faults, card.Fault{Field: brief(name), Detail: fmt.Sprintf("is not a parameter; there are %v", known)})
-		case len(list) > 1:
-			faults = append(faults, card.Fault{Field: name, Detail: "is there twice"})
-		}
-	}
-	if !values.Has("limit") {
-		return store.DefaultCards, faults
-	}
-	limit, err := strconv.Atoi(values.Get("limit"))
-	if err != nil || limit < 1 || limit > most {
-		faults = append(faults, card.Fault{Field: "limit", Detail: fmt.Sprintf("must be from 1 to %d", most)})
-	}
-	return limit, faults
-}
-
 // paged tells the caller of a cursor that is none.
 func paged(err error) error {
 	if errors.Is(err, custody.ErrQuery) {
-		return invalid([]card.Fault{{Field: "after", Detail: "is not one that came as next of a page; start again without it"}})
+		return noSuchPage()
 	}
 	return err
 }
@@ -175,8 +152,7 @@ func (s *Server) propose(c echo.Context) error {
 }
 
 func (s *Server) listProposals(c echo.Context) error {
-	values := c.QueryParams()
-	limit, faults := pageOf(values, store.MaxCards, "state", "limit", "after")
+	values, limit, faults := pageOf(c.Request().URL.RawQuery, store.MaxCards, "state", "limit", "after")
 	state := custody.ProposalState(values.Get("state"))
 	if values.Has("state") && !slices.Contains(custody.ProposalStates(), state) {
 		faults = append(faults, card.Fault{Field: "state", Detail: fmt.Sprintf("is not one of %v", custody.ProposalStates())})

@@ -256,6 +256,8 @@ func TestCustodyRefusals(t *testing.T) {
 		{"cards after nonsense", "olga", "GET", "/v1/keys/cards/1/cards?after=%25", nil, 422, codeInvalid},
 		{"proposals after nonsense", "olga", "GET", path + "?after=eA", nil, 422, codeInvalid},
 		{"proposals in no state", "olga", "GET", path + "?state=lost", nil, 422, codeInvalid},
+		{"query that cannot be read", "olga", "GET", path + "?state=%zz", nil, 422, codeInvalid},
+		{"query of cards that cannot be read", "olga", "GET", "/v1/keys/cards/1/cards?limit=1;after=x", nil, 422, codeInvalid},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before, keys := w.state(), plain(t, w.keys())
