@@ -325,7 +325,7 @@ func TestWithoutTLS(t *testing.T) {
 	r.Header.Set("X-Forwarded-For", "10.0.0.1")
 	r.Header.Set("X-Client-Cert", "CN=admin,O=Example")
 	recorder := httptest.NewRecorder()
-	w.server.Handler().ServeHTTP(recorder, r)
+	w.server.http.ServeHTTP(recorder, r)
 	if recorder.Code != http.StatusUnauthorized || !strings.Contains(recorder.Body.String(), codeNoCertificate) {
 		t.Errorf("%d %s", recorder.Code, recorder.Body)
 	}

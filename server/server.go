@@ -149,10 +149,6 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// Handler answers requests of connections that somebody else accepts. Callers are
-// known by the request's TLS state.
-func (s *Server) Handler() http.Handler { return s.http }
-
 // Serve answers over TLS until the context ends. It then takes no more requests,
 // gives those under way 15 seconds to finish, and returns nil. It closes the
 // listener in any case.
