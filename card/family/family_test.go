@@ -143,7 +143,7 @@ func TestComplete(t *testing.T) {
 // docs/profiles/families.md is the data, for people.
 func TestPage(t *testing.T) {
 	const page = "../../docs/profiles/families.md"
-	want := Markdown(families(t))
+	want := markdown(families(t))
 	if *update {
 		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

@@ -7,9 +7,9 @@ import (
 	"latchkey/card"
 )
 
-// Markdown is docs/profiles/families.md: a table of the families, then a section
+// markdown is docs/profiles/families.md: a table of the families, then a section
 // for each.
-func Markdown(families []Family) string {
+func markdown(families []Family) string {
 	var page strings.Builder
 	page.WriteString("# Card families\n\n" +
 		"This page is made from `card/family/*.yaml`: `go test ./card/family -update`. [README.md](README.md) says how to use it.\n\n" +
