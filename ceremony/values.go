@@ -12,20 +12,7 @@ import (
 
 // defaultConvention is the one that key check values are of where nothing else is
 // said.
-func defaultConvention(t card.KeyType) hsm.Convention {
-	if t.AES() {
-		return hsm.AESCMACZero
-	}
-	return hsm.DESZero
-}
-
-// conventions lists those that go with a key type.
-func conventions(t card.KeyType) []hsm.Convention {
-	if t.AES() {
-		return []hsm.Convention{hsm.AESCMACZero, hsm.AESECBZero, hsm.AESECBOnes}
-	}
-	return []hsm.Convention{hsm.DESZero}
-}
+func defaultConvention(t card.KeyType) hsm.Convention { return hsm.Conventions(t)[0] }
 
 // parseKCV reads a key check value as it is printed, "08D7B4 (aes-ecb-zero)", or
 // without its convention, which is then empty.
@@ -40,7 +27,7 @@ func parseKCV(text string) (hsm.KCV, error) {
 		return k, nil
 	}
 	convention, ok := strings.CutSuffix(rest, ")")
-	all := append(conventions(card.TDES3), conventions(card.AES256)...)
+	all := slices.Concat(hsm.Conventions(card.TDES3), hsm.Conventions(card.AES256))
 	if !ok || !slices.Contains(all, hsm.Convention(convention)) {
 		return hsm.KCV{}, fmt.Errorf("the convention in parentheses is not one of %v", all)
 	}
@@ -57,7 +44,7 @@ func (c *checker) kcv(field, text string, t card.KeyType) hsm.KCV {
 	if k.Convention == "" {
 		k.Convention = defaultConvention(t)
 	}
-	if t.Len() != 0 && !slices.Contains(conventions(t), k.Convention) {
+	if t.Len() != 0 && !slices.Contains(hsm.Conventions(t), k.Convention) {
 		c.report(c.place+"."+field, "convention %s does not go with a key of type %s", k.Convention, t)
 	}
 	return k

@@ -84,6 +84,15 @@ const (
 	AESECBOnes Convention = "aes-ecb-01"
 )
 
+// Conventions lists those that go with a key of the type. The first is the one
+// that holds where none is said.
+func Conventions(t card.KeyType) []Convention {
+	if t.AES() {
+		return []Convention{AESCMACZero, AESECBZero, AESECBOnes}
+	}
+	return []Convention{DESZero}
+}
+
 // KCV is a key check value: 3 bytes in upper-case hex, with its convention.
 type KCV struct {
 	Convention Convention `json:"convention"`

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -165,10 +164,7 @@ func (a *app) importKey(ctx context.Context, t *hsm.Token, n hsm.NewKey, flags i
 
 // checkValues takes a key's check value by every convention that goes with it.
 func checkValues(ctx context.Context, t *hsm.Token, kt card.KeyType, value []byte) ([]hsm.KCV, error) {
-	conventions := []hsm.Convention{hsm.DESZero}
-	if kt.AES() {
-		conventions = []hsm.Convention{hsm.AESCMACZero, hsm.AESECBZero, hsm.AESECBOnes}
-	}
+	conventions := hsm.Conventions(kt)
 	values := make([]hsm.KCV, len(conventions))
 	for i, c := range conventions {
 		var err error
@@ -204,25 +200,18 @@ func (a *app) readKey(ctx context.Context, typed bool, fd int, t card.KeyType) (
 	return parseKey(text, t)
 }
 
-// parseKey reads hex, white space and dashes between the digits dropped. Its
-// errors show nothing of the text.
+// parseKey reads hex as people type it. Its errors show nothing of the text.
 func parseKey(text []byte, t card.KeyType) ([]byte, error) {
-	digits := make([]byte, 0, len(text))
-	defer func() { clear(digits) }()
-	for _, b := range text {
-		if !strings.ContainsRune(" \t\r\n-:", rune(b)) {
-			digits = append(digits, b)
-		}
-	}
-	if len(digits) != 2*t.Len() {
-		return nil, misuse("the key has %d hex digits; one of type %s has %d", len(digits), t, 2*t.Len())
-	}
 	value := make([]byte, t.Len())
-	if _, err := hex.Decode(value, digits); err != nil {
-		clear(value)
-		return nil, &usageError{errors.New("the key is not hex")}
+	err := card.ParseHex(value, text)
+	var wrong *card.HexError
+	switch {
+	case err == nil:
+		return value, nil
+	case errors.As(err, &wrong) && wrong.Fault == card.HexLength:
+		return nil, misuse("the key has %d hex digits; one of type %s has %d", wrong.Digits, t, wrong.Want)
 	}
-	return value, nil
+	return nil, misuse("the key is not hex: %w", err)
 }
 
 func newKeyList(a *app) *cobra.Command {
