@@ -306,6 +306,36 @@ func TestOutcomeNotWritten(t *testing.T) {
 	}
 }
 
+// overtaken is a ledger in which others always come first.
+type overtaken struct{ custody.Ledger }
+
+func (overtaken) Keep(context.Context, custody.Change) error { return custody.ErrConflict }
+
+// Whoever is overtaken every time is told so, and the audit log says it of
+// whatever they wanted.
+func TestOvertaken(t *testing.T) {
+	w := newWorld(t, 1)
+	p := w.propose(fleet(custody.Generate, 1))
+	w.configure(custody.Config{Token: w.token, Ledger: overtaken{w.store}, Approvals: 1})
+	for action, act := range map[audit.Action]func() (custody.Proposal, error){
+		audit.KeyPropose: func() (custody.Proposal, error) {
+			return w.office.Propose(t.Context(), by("olga"), fleet(custody.Generate, 2))
+		},
+		audit.KeyApprove:  func() (custody.Proposal, error) { return w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash()) },
+		audit.KeyReject:   func() (custody.Proposal, error) { return w.office.Reject(t.Context(), by("otto"), p.ID, "no") },
+		audit.KeyWithdraw: func() (custody.Proposal, error) { return w.office.Withdraw(t.Context(), by("olga"), p.ID) },
+	} {
+		before := len(w.entries())
+		if _, err := act(); refused(t, err) != custody.ProposalConflict {
+			t.Errorf("%s: %v", action, err)
+		}
+		log := w.entries()[before:]
+		if len(log) != 1 || log[0].Action != action || log[0].Outcome != audit.Deny || log[0].Code != string(custody.ProposalConflict) || log[0].Proposal == "" {
+			t.Errorf("%s left the entries %+v", action, log)
+		}
+	}
+}
+
 // One officer suspends at once; taking it back takes two.
 func TestSuspendAlone(t *testing.T) {
 	w := newWorld(t, 1)

@@ -118,8 +118,7 @@ func (o *Office) Approve(ctx context.Context, who Officer, id, hash string) (Pro
 			return p, err
 		}
 	}
-	p, _ := o.Ledger.Proposal(ctx, id)
-	return Proposal{}, o.refused(ctx, who.entry(o.now(), audit.KeyApprove, p), conflict())
+	return Proposal{}, o.overtaken(ctx, who, audit.KeyApprove, id)
 }
 
 // approve is one try of Approve. It gives ErrConflict where others came before.
@@ -237,7 +236,15 @@ func (o *Office) end(ctx context.Context, who Officer, action audit.Action, id, 
 			return p, o.kept(ctx, entry, err)
 		}
 	}
-	return Proposal{}, conflict()
+	return Proposal{}, o.overtaken(ctx, who, action, id)
+}
+
+// overtaken refuses an act on a proposal that others came before at every try.
+func (o *Office) overtaken(ctx context.Context, who Officer, action audit.Action, id string) *Refusal {
+	p, _ := o.Ledger.Proposal(ctx, id) // the entry names the ID where it cannot be read
+	entry := who.entry(o.now(), action, p)
+	entry.Proposal = id
+	return o.refused(ctx, entry, conflict())
 }
 
 // Proposal tells how a proposal stands.
