@@ -140,6 +140,9 @@ func (c Card) Faults(cards, holders States) []Fault {
 	if c.MasterKeyVersion < 0 || c.MasterKeyVersion > MaxKeyVersion {
 		add("master_key_version", "must be from 1 to %d, or left out", MaxKeyVersion)
 	}
+	if strings.ContainsAny(c.Serial, "\u200c\u200d") {
+		add("serial", "has a character that is not seen")
+	}
 	text("holder.id", c.Holder.ID, MaxID, true)
 	text("holder.name", c.Holder.Name, MaxText, true)
 	text("holder.email", c.Holder.Email, MaxText, false)
@@ -198,10 +201,10 @@ func TextFault(s string, limit int, required bool) string {
 }
 
 // isControl tells whether a character does something to the text around it
-// instead of being seen: the control characters, the separators of lines and
-// paragraphs, and what turns the direction of writing, by which one text can be
-// made to look like another.
+// instead of being seen, by which one text can be made to look like another: the
+// control characters, the separators of lines and paragraphs, and the format
+// characters, which turn the direction of writing or show nothing at all. The two
+// joiners are letters' business in some scripts, between letters.
 func isControl(r rune) bool {
-	return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) ||
-		r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069'
+	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Cf) && r != '\u200c' && r != '\u200d'
 }

@@ -29,6 +29,13 @@ func TestTextFault(t *testing.T) {
 		"C1 control":             {"a\u0085b", true, "has a control character"},
 		"line separator":         {"a\u2028b", true, "has a control character"},
 		"paragraph separator":    {"a\u2029b", true, "has a control character"},
+		"right-to-left mark":     {"a\u200fb", false, "has a control character"},
+		"Arabic letter mark":     {"a\u061cb", false, "has a control character"},
+		"zero-width space":       {"a\u200b", false, "has a control character"},
+		"soft hyphen":            {"a\u00adb", false, "has a control character"},
+		"byte order mark":        {"\ufeffa", false, "has a control character"},
+		"tag":                    {"a\U000e0041", false, "has a control character"},
+		"joiner between letters": {"\u0646\u0645\u06cc\u200c\u062e\u0648", false, ""},
 		"right-to-left override": {"a\u202egnp.exe", true, "has a control character"},
 		"isolate":                {"a\u2066b", true, "has a control character"},
 		"space before":           {" a", true, "begins or ends with white space"},
@@ -89,8 +96,9 @@ func TestCardFaults(t *testing.T) {
 		"text that is no line": {func(c *card.Card) {
 			c.Serial, c.Holder.Email, c.Holder.Groups = "4711 ", "a\r\nb", []string{"ok", ""}
 		}, []string{"serial: begins or ends", "holder.email: has a control character", "holder.groups[1]: is required"}},
-		"version below zero": {func(c *card.Card) { c.MasterKeyVersion = -1 }, []string{"master_key_version: must be from 1"}},
-		"KDD of nine bytes":  {func(c *card.Card) { c.KDD = make([]byte, 9) }, []string{"kdd: 9 bytes"}},
+		"serial with a joiner": {func(c *card.Card) { c.Serial = "4711\u200d" }, []string{"serial: has a character that is not seen"}},
+		"version below zero":   {func(c *card.Card) { c.MasterKeyVersion = -1 }, []string{"master_key_version: must be from 1"}},
+		"KDD of nine bytes":    {func(c *card.Card) { c.KDD = make([]byte, 9) }, []string{"kdd: 9 bytes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good()
