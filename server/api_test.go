@@ -180,6 +180,7 @@ func TestRefusals(t *testing.T) {
 		codeInternal:                     "TestPanic",
 		codeRate:                         "TestRate",
 		codeTimeout:                      "TestSlowBody",
+		codeCrossSite:                    "TestOtherSites",
 		codeMediaType:                    "TestMediaTypes",
 		codeMethod:                       "TestPaths",
 	}

@@ -346,3 +346,29 @@ func TestHangUp(t *testing.T) {
 		t.Errorf("%d responses counted, %d in the audit log", n, logged)
 	}
 }
+
+// A page of another site has a browser do nothing in the name of the certificate
+// that it holds, by whichever method.
+func TestOtherSites(t *testing.T) {
+	w := newWorld(t)
+	w.stock()
+	var started api.Unblock
+	w.must(http.StatusCreated, &started, "anna", "POST", "/v1/unblocks", api.StartUnblock{Card: "GOOD", Reason: "INC"})
+	cancel := "/v1/unblocks/" + started.ID + "/cancel"
+	for _, headers := range [][]string{
+		{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"},
+		{"Origin", "https://elsewhere.example"}, {"Origin", "null"},
+	} {
+		headers = append(headers, "Content-Type", "application/x-www-form-urlencoded")
+		if a := w.call("anna", "POST", cancel, "a=b", headers...); a.status != http.StatusForbidden || a.problem(t).Code != codeCrossSite {
+			t.Errorf("%q: %d %s", headers, a.status, a.body)
+		}
+	}
+	if a := w.call("anna", "GET", "/v1/cards/GOOD", nil, "Sec-Fetch-Site", "cross-site"); a.status != http.StatusForbidden {
+		t.Errorf("by GET: %d %s", a.status, a.body)
+	}
+	w.must(http.StatusOK, nil, "anna", "POST", cancel, nil)
+	if a := w.call("anna", "GET", "/v1/cards/GOOD", nil, "Sec-Fetch-Site", "none"); a.status != http.StatusOK {
+		t.Errorf("typed in by hand: %d %s", a.status, a.body)
+	}
+}

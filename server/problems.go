@@ -36,6 +36,7 @@ const (
 	codeMethod         = "method-not-allowed"
 	codeNoCertificate  = "client-certificate-required"
 	codeClientUnknown  = "client-unknown"
+	codeCrossSite      = "cross-site"
 	codeRole           = "role-forbidden"
 	codeRate           = "rate-limited"
 	codeTypeUnknown    = "card-type-unknown"
@@ -56,6 +57,7 @@ func problems() []problem {
 		{codeMethod, http.StatusMethodNotAllowed, "The resource does not take this method", "Compare the method with the API description at /openapi.yaml."},
 		{codeNoCertificate, http.StatusUnauthorized, "A client certificate is required", "Connect with a certificate of the CA that the server is configured with."},
 		{codeClientUnknown, http.StatusForbidden, "The client is not known", "Have the certificate's subject or name added to clients in the server's configuration."},
+		{codeCrossSite, http.StatusForbidden, "The request comes from another site", "Call from a program, or from a page of this server."},
 		{codeRole, http.StatusForbidden, "The client's roles do not allow this", "Use a client with one of the roles that the API description names."},
 		{codeRate, http.StatusTooManyRequests, "The client calls too often", "Wait for the seconds in Retry-After, then go on more slowly."},
 		{string(unblock.CallerUnknown), http.StatusUnauthorized, "The caller is not authenticated", "Connect with a client certificate."},

@@ -90,7 +90,7 @@ func pattern(path string) string {
 }
 
 // guarded runs, in this order and before the body is looked at: who calls, not
-// too often, with a role that may.
+// too often, not for another site's page, with a role that may.
 func (s *Server) guarded(r route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		t := traceOf(c.Request().Context())
@@ -101,11 +101,24 @@ func (s *Server) guarded(r route) echo.HandlerFunc {
 		if err := s.admit(c, t); err != nil {
 			return err
 		}
+		if fromElsewhere(c.Request()) {
+			return refuse(codeCrossSite, "A browser sent this for a page of another site. Nothing was done.")
+		}
 		if !t.client.may(r.roles) {
 			return refuse(codeRole, fmt.Sprintf("Client %s may not do this. It takes one of the roles %s.", t.client.Name, roleNames(r.roles)))
 		}
 		return r.handle(c)
 	}
+}
+
+// fromElsewhere tells whether a browser says that a page of another site makes it
+// send this. The browser adds the client certificate all the same, and not every
+// call has a body whose type such a page could not choose.
+func fromElsewhere(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site != "same-origin" && site != "none"
+	}
+	return http.NewCrossOriginProtection().Check(r) != nil
 }
 
 // admit finds out who calls and counts the call.
