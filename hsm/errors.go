@@ -52,7 +52,7 @@ const (
 	Device               // the token or the whole module is gone for now
 )
 
-// classes sorts the codes of PKCS#11 v2.40, section 5.1, by what helps.
+// classOf sorts the codes of PKCS#11 v2.40, section 5.1, by what helps.
 func classOf(code uint) Class {
 	switch code {
 	case pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_SESSION_CLOSED,

@@ -14,7 +14,7 @@ import (
 // This file holds every attribute template that Latchkey gives to a token. What
 // a key may do is decided by the template it is made with, not by the key it
 // comes from: a wrong line here would make a card admin key readable, so keep
-// them here, keep them short, and change templates_test.go with them.
+// them here, keep them short, and change template_test.go with them.
 
 // cardKeyTemplate is for a derived card admin key: it lives in the session, is
 // never readable, and may encrypt and do nothing else.
