@@ -111,7 +111,7 @@ func (e *Exam) wayOf(v hsm.Vector) hsm.Way {
 
 // schemes tries every scheme with every type of card key.
 func (e *Exam) schemes(ctx context.Context, t *hsm.Token) {
-	listed, err := t.Schemes()
+	listed, err := t.Schemes(ctx)
 	if err != nil {
 		e.find(Scheme, "", Fail, err.Error())
 		return

@@ -8,17 +8,17 @@ import (
 	"latchkey/hsm"
 )
 
-// Module examines the PKCS#11 module of the token turned to and looks, without logging in, for the
-// token. It tells whether to log in: a token whose PIN has one try left is not
-// given a chance to lock itself.
-func (e *Exam) Module(m *hsm.Module, which hsm.Selector) (logIn bool) {
-	info, err := m.Info()
+// Module examines the PKCS#11 module of the token turned to and looks, without
+// logging in, for the token. It tells whether to log in: a token whose PIN has one
+// try left is not given a chance to lock itself.
+func (e *Exam) Module(ctx context.Context, m *hsm.Module, which hsm.Selector) (logIn bool) {
+	info, err := m.Info(ctx)
 	if err != nil {
 		e.find(Module, "", Fail, err.Error())
 		return false
 	}
 	e.find(Module, info.Path, Pass, fmt.Sprintf("%s, %s %s, Cryptoki %s", info.Manufacturer, info.Description, info.Version, info.Cryptoki))
-	t, err := m.Find(which)
+	t, err := m.Find(ctx, which)
 	if err != nil {
 		e.Unopened(Token, err, "See what the module finds: latchkey hsm info --module "+info.Path+". For SoftHSM2, SOFTHSM2_CONF must name its configuration.")
 		return false
@@ -43,8 +43,8 @@ func (e *Exam) Module(m *hsm.Module, which hsm.Selector) (logIn bool) {
 	return false
 }
 
-// Token examines the token turned to, which is open. Its error is that of ctx; what goes wrong
-// beside that is a finding.
+// Token examines the token turned to, which is open. Its error is that of ctx; what
+// goes wrong beside that is a finding.
 func (e *Exam) Token(ctx context.Context, t *hsm.Token) error {
 	e.Results = append(e.Results, &Result{Token: t.Info().Label})
 	e.find(PIN, t.Info().Label, Pass, "the token took the PIN, which was tried once")

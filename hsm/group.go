@@ -42,7 +42,7 @@ type Member struct {
 
 // OpenGroup opens every member that it can and goes on without the others: one
 // has to be there. A member that was not is looked for again at intervals of its
-// RecoverEvery, but not one that refused its PIN.
+// RecoverEvery, but not one that refused its PIN or whose module hangs each time.
 func OpenGroup(ctx context.Context, members []Member) (*Group, error) {
 	g := NewGroup()
 	var errs []error
@@ -81,23 +81,30 @@ func (g *Group) open(ctx context.Context, member Member) (*Token, error) {
 		}
 	}
 	t, err := m.Open(ctx, member.Config)
-	if err != nil {
-		if !loaded {
-			// A token that comes later is only seen by a library initialised after it.
-			err = errors.Join(err, m.Close())
-		}
-		return nil, err
+	if err != nil && !loaded && !hangs(err) {
+		// A token that comes later is only seen by a library initialised after it.
+		return nil, errors.Join(err, m.Close())
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.modules[member.Path] = m
-	return t, nil
+	g.modules[member.Path] = m // one that hangs, too: it cannot be finalised
+	return t, err
 }
+
+// hangs tells whether err is of a module that did not come back in time.
+func hangs(err error) bool {
+	var late *TimeoutError
+	return errors.As(err, &late)
+}
+
+// hangsToGiveUp is how often a module may hang before its member is looked for no
+// more: each time costs a thread.
+const hangsToGiveUp = 3
 
 // await opens a member that was not there, once it is.
 func (g *Group) await(ctx context.Context, member Member) {
 	config := member.Config.withDefaults()
-	for {
+	for hung := 0; hung < hangsToGiveUp; {
 		select {
 		case <-g.stop:
 			return
@@ -115,8 +122,12 @@ func (g *Group) await(ctx context.Context, member Member) {
 		case errors.Is(err, ErrPIN):
 			config.Log.Error("an HSM token stays out of its group", zap.Error(err))
 			return
+		case hangs(err):
+			hung++
+			config.Log.Error("an HSM module hangs while its token is to join the group", zap.Int("times", hung), zap.Error(err))
 		}
 	}
+	config.Log.Error("an HSM token stays out of its group until a restart: its module hangs", zap.String("module", member.Path))
 }
 
 // Add takes in another token, which is tried last.

@@ -51,27 +51,31 @@ func TestLateMember(t *testing.T) {
 }
 
 // While a member that joins late hangs in its module, the others answer, and the
-// group can be closed.
+// group can be closed. It is not tried for ever: each call that hangs is a thread.
 func TestLateMemberThatHangs(t *testing.T) {
 	fixture := softhsmtest.New(t)
 	late := faultmodule.Start(t, anotherLibrary(t, fixture.Module))
 	late.LoseToken()
-	member := func(path string) hsm.Member {
+	member := func(path string, timeout time.Duration) hsm.Member {
 		return hsm.Member{Path: path, Config: hsm.Config{
-			Token: hsm.Selector{Label: fixture.Label}, PIN: hsm.NewPIN(fixture.PIN), RecoverEvery: 20 * time.Millisecond,
+			Token: hsm.Selector{Label: fixture.Label}, PIN: hsm.NewPIN(fixture.PIN), RecoverEvery: 20 * time.Millisecond, CallTimeout: timeout,
 		}}
 	}
-	g, err := hsm.OpenGroup(t.Context(), []hsm.Member{member(fixture.Module), member(late.Path)})
+	g, err := hsm.OpenGroup(t.Context(), []hsm.Member{member(fixture.Module, 0), member(late.Path, callTimeout)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	release := late.Hang("C_GetSlotList")
 	defer release()
-	for deadline := time.Now().Add(30 * time.Second); late.Hung("C_GetSlotList") == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the token that is away is not looked for")
+	hung := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); late.Hung("C_GetSlotList") < n; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d calls hang, want %d", late.Hung("C_GetSlotList"), n)
+			}
 		}
 	}
+	hung(1)
 	answered := make(chan error, 1)
 	go func() { answered <- g.Check(t.Context()) }()
 	select {
@@ -80,11 +84,45 @@ func TestLateMemberThatHangs(t *testing.T) {
 			t.Errorf("the token that is there: %v", err)
 		}
 	case <-time.After(30 * time.Second):
-		t.Error("the token that is there does not answer while another hangs")
+		t.Fatal("the token that is there does not answer while another hangs")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if err := g.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the group is closed while a token hangs: %v, want DeadlineExceeded", err)
+	hung(3)
+	time.Sleep(2 * callTimeout)
+	if n := late.Hung("C_GetSlotList"); n != 3 {
+		t.Errorf("a module that hangs was tried %d times, want 3", n)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- g.Close(context.Background()) }()
+	release()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the group cannot be closed")
+	}
+}
+
+// A module that hangs before there is a token fails the start in time.
+func TestOpenOnModuleThatHangs(t *testing.T) {
+	fixture := softhsmtest.New(t)
+	fault := faultmodule.Start(t, fixture.Module)
+	module, err := hsm.Load(fault.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, function := range []string{"C_GetSlotList", "C_GetTokenInfo", "C_Login", "C_GetMechanismList"} {
+		release := fault.Hang(function)
+		var late *hsm.TimeoutError
+		if _, err := module.Open(t.Context(), hsm.Config{
+			Token: hsm.Selector{Label: fixture.Label}, PIN: hsm.NewPIN(fixture.PIN), CallTimeout: callTimeout,
+		}); !errors.As(err, &late) {
+			t.Errorf("with %s hanging: %v, want TimeoutError", function, err)
+		}
+		release()
+	}
+	if err := module.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -30,26 +30,8 @@ func (m Measurement) Median() float64 { return m.PerSecond[len(m.PerSecond)/2] }
 func (t *Token) Measure(ctx context.Context, sizes []int, rounds int, each time.Duration) ([]Measurement, error) {
 	limit := t.config.CallTimeout + 2*time.Duration(rounds*len(sizes))*each
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, &TimeoutError{limit})
-	defer cancel()
-	if err := t.module.enter(ctx); err != nil {
-		return nil, err
-	}
-	type outcome struct {
-		list []Measurement
-		err  error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		defer t.module.leave()
-		list, err := t.measure(ctx, sizes, rounds, each)
-		done <- outcome{list, err}
-	}()
-	select {
-	case o := <-done:
-		return o.list, o.err
-	case <-ctx.Done(): // where a call hangs, its sessions are left to the module
-		return nil, context.Cause(ctx)
-	}
+	defer cancel() // what is late ends with its next answer
+	return within(ctx, t.module, limit, func() ([]Measurement, error) { return t.measure(ctx, sizes, rounds, each) })
 }
 
 func (t *Token) measure(ctx context.Context, sizes []int, rounds int, each time.Duration) ([]Measurement, error) {

@@ -94,6 +94,33 @@ func (m *Module) enter(ctx context.Context) error {
 
 func (m *Module) leave() { m.gate.Release(1) }
 
+// within makes calls into the library that are none of a session's. Nobody waits
+// for them longer than the limit; where one hangs it keeps its part of the gate.
+func within[T any](ctx context.Context, m *Module, limit time.Duration, calls func() (T, error)) (T, error) {
+	var none T
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, &TimeoutError{limit})
+	defer cancel()
+	if err := m.enter(ctx); err != nil {
+		return none, err
+	}
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		defer m.leave()
+		value, err := calls()
+		done <- outcome{value, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+}
+
 // reinitialise finalises the library and initialises it anew, for all its
 // tokens, at most once in every. It is refused while a call is under way, hung
 // ones included: C_Finalize under a call is undefined.
@@ -199,7 +226,11 @@ type ModuleInfo struct {
 }
 
 // Info describes the library.
-func (m *Module) Info() (ModuleInfo, error) {
+func (m *Module) Info(ctx context.Context) (ModuleInfo, error) {
+	return within(ctx, m, DefaultCallTimeout, m.info)
+}
+
+func (m *Module) info() (ModuleInfo, error) {
 	info, err := m.ctx.GetInfo()
 	if err != nil {
 		return ModuleInfo{}, failed("C_GetInfo", err)
@@ -227,7 +258,11 @@ type TokenInfo struct {
 }
 
 // Tokens lists the initialised tokens that the library sees.
-func (m *Module) Tokens() ([]TokenInfo, error) {
+func (m *Module) Tokens(ctx context.Context) ([]TokenInfo, error) {
+	return within(ctx, m, DefaultCallTimeout, m.tokens)
+}
+
+func (m *Module) tokens() ([]TokenInfo, error) {
 	slots, err := m.ctx.GetSlotList(true)
 	if err != nil {
 		return nil, failed("C_GetSlotList", err)
@@ -255,10 +290,15 @@ func (m *Module) Tokens() ([]TokenInfo, error) {
 	return tokens, nil
 }
 
-// find gives the one token that the selector means. More than one match is
-// refused: trying a PIN on the wrong token costs that token a try.
+// Find gives the one initialised token that the selector means, or ErrToken. More
+// than one match is refused: trying a PIN on the wrong token costs that token a
+// try.
+func (m *Module) Find(ctx context.Context, s Selector) (TokenInfo, error) {
+	return within(ctx, m, DefaultCallTimeout, func() (TokenInfo, error) { return m.find(s) })
+}
+
 func (m *Module) find(s Selector) (TokenInfo, error) {
-	tokens, err := m.Tokens()
+	tokens, err := m.tokens()
 	if err != nil {
 		return TokenInfo{}, err
 	}
@@ -294,9 +334,6 @@ func (s Selector) String() string {
 	}
 	return strings.Join(parts, " and ")
 }
-
-// Find gives the one initialised token that the selector means, or ErrToken.
-func (m *Module) Find(s Selector) (TokenInfo, error) { return m.find(s) }
 
 // The states of a user PIN in which another try could lock it, or is bound to fail.
 const (

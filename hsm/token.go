@@ -113,11 +113,7 @@ type Token struct {
 // try is the caller's decision, since a token locks after a few.
 func (m *Module) Open(ctx context.Context, c Config) (*Token, error) {
 	c = c.withDefaults()
-	if err := m.enter(ctx); err != nil {
-		return nil, err
-	}
-	info, err := m.find(c.Token)
-	m.leave()
+	info, err := within(ctx, m, c.CallTimeout, func() (TokenInfo, error) { return m.find(c.Token) })
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +133,7 @@ func (m *Module) Open(ctx context.Context, c Config) (*Token, error) {
 		go t.work(t.pool.add())
 	}
 	go t.watch()
-	mechanisms, err := t.Mechanisms()
+	mechanisms, err := t.mechanisms(ctx)
 	if err == nil {
 		t.nativeCounter = slices.Contains(mechanisms, ckmSP800108Counter)
 		err = t.reload(ctx)
@@ -246,18 +242,19 @@ func (t *Token) openSession(flags uint) (*session, error) {
 	return &session{ctx: t.module.ctx, module: t.module, generation: t.generation.Load(), handle: h, calls: &t.calls, cardKeys: t.cardKeys, nativeCounter: t.nativeCounter, epoch: epoch}, nil
 }
 
-// Mechanisms lists the token's mechanisms by their CKM_ numbers, sorted.
-func (t *Token) Mechanisms() ([]uint, error) {
-	list, err := t.module.ctx.GetMechanismList(uint(t.slot.Load()))
-	if err != nil {
-		return nil, failed("C_GetMechanismList", err)
-	}
-	numbers := make([]uint, len(list))
-	for i, m := range list {
-		numbers[i] = m.Mechanism
-	}
-	slices.Sort(numbers)
-	return numbers, nil
+// mechanisms lists the token's mechanisms by their CKM_ numbers.
+func (t *Token) mechanisms(ctx context.Context) ([]uint, error) {
+	return run(ctx, t, func(s *session) ([]uint, error) {
+		list, err := s.ctx.GetMechanismList(uint(t.slot.Load()))
+		if err := s.call("C_GetMechanismList", err); err != nil {
+			return nil, err
+		}
+		numbers := make([]uint, len(list))
+		for i, m := range list {
+			numbers[i] = m.Mechanism
+		}
+		return numbers, nil
+	})
 }
 
 // SchemeSupport tells whether this token can carry out a scheme.
@@ -269,8 +266,8 @@ type SchemeSupport struct {
 
 // Schemes tells of every scheme whether the token lists its mechanism. Tokens do
 // more than they list, as NSS, or less, as in FIPS mode: TryWay finds out.
-func (t *Token) Schemes() ([]SchemeSupport, error) {
-	mechanisms, err := t.Mechanisms()
+func (t *Token) Schemes(ctx context.Context) ([]SchemeSupport, error) {
+	mechanisms, err := t.mechanisms(ctx)
 	if err != nil {
 		return nil, err
 	}

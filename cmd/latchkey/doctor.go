@@ -97,7 +97,7 @@ func examineToken(ctx context.Context, from config.HSM, exam *doctor.Exam) (refu
 	loaded := false
 	err = withModule(from.Module, func(m *hsm.Module) error {
 		loaded = true
-		if !exam.Module(m, from.Token) {
+		if !exam.Module(ctx, m, from.Token) {
 			return nil
 		}
 		return withToken(ctx, m, from, func(t *hsm.Token) error { return exam.Token(ctx, t) })

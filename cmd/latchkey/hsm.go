@@ -67,16 +67,16 @@ func (f *tokenFlags) info(ctx context.Context) (*hsmInfo, error) {
 	}
 	var info hsmInfo
 	return &info, withModule(from.Module, func(m *hsm.Module) error {
-		if info.Module, err = m.Info(); err != nil {
+		if info.Module, err = m.Info(ctx); err != nil {
 			return err
 		}
 		if !look {
-			info.Tokens, err = m.Tokens()
+			info.Tokens, err = m.Tokens(ctx)
 			return err
 		}
 		return withToken(ctx, m, from, func(t *hsm.Token) error {
 			info.Tokens = []hsm.TokenInfo{t.Info()}
-			if info.Schemes, err = t.Schemes(); err != nil {
+			if info.Schemes, err = t.Schemes(ctx); err != nil {
 				return err
 			}
 			info.Keys, err = t.Keys(ctx)
