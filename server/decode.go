@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -99,13 +101,19 @@ func decode(text []byte, into any) error {
 // place is where in the body, as far as it can be said in one line.
 func place(p jsontext.Pointer) string { return brief(string(p)) }
 
-// brief cuts text that may come from the caller.
+// brief cuts text that may come from the caller, and makes one line of what prints
+// of it.
 func brief(s string) string {
 	const limit = 120
 	if len(s) > limit {
 		s = s[:limit] + "…"
 	}
-	return strings.ToValidUTF8(s, "\ufffd")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 }
 
 // kind names what a field takes.
