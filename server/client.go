@@ -53,6 +53,8 @@ func DefaultRate() Rate { return Rate{PerSecond: 50, Burst: 100} }
 type client struct {
 	Client
 	calls *rate.Limiter
+	// imports holds the imports under way.
+	imports chan struct{}
 }
 
 // clients finds a client by what its certificate says.
@@ -61,7 +63,7 @@ type clients struct{ bySubject, byName map[string]*client }
 func newClients(list []Client, limit Rate) (clients, error) {
 	c := clients{map[string]*client{}, map[string]*client{}}
 	for _, l := range list {
-		known := &client{l, rate.NewLimiter(rate.Limit(limit.PerSecond), limit.Burst)}
+		known := &client{l, rate.NewLimiter(rate.Limit(limit.PerSecond), limit.Burst), make(chan struct{}, maxImports)}
 		into, key := c.bySubject, l.Subject
 		if key == "" {
 			into, key = c.byName, l.SAN

@@ -21,6 +21,9 @@ import (
 const (
 	// importBatch is the most cards that are written in one transaction.
 	importBatch = 500
+	// maxImports is the most imports of one client at a time. Each may hold two
+	// batches of lines for as long as its client does not take its results.
+	maxImports = 4
 	// refused is the result of a line that was not registered.
 	refused = "refused"
 )
@@ -61,6 +64,14 @@ func (s *Server) importLines(c echo.Context, prepare preparation) error {
 	r := c.Request()
 	if err := mediaType(r.Header, api.NDJSON); err != nil {
 		return err
+	}
+	imports := traceOf(r.Context()).client.imports
+	select {
+	case imports <- struct{}{}:
+		defer func() { <-imports }()
+	default:
+		c.Response().Header().Set("Retry-After", "30")
+		return refuse(codeRate, fmt.Sprintf("Client %s has %d imports under way. Wait until one has ended, then try again.", who(c).Client, maxImports))
 	}
 	control := http.NewResponseController(c.Response())
 	// Results leave while lines arrive, which HTTP/1 has to be told of.

@@ -367,3 +367,39 @@ func TestReadLines(t *testing.T) {
 		t.Errorf("a body that is cut off gives %d lines and error %v", len(lines), err)
 	}
 }
+
+// One client cannot fill the memory with imports whose results it does not take.
+func TestImportsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.stock()
+	head := "POST " + importPath + " HTTP/1.1\r\nHost: a\r\nContent-Type: " + api.NDJSON + "\r\nTransfer-Encoding: chunked\r\n\r\n"
+	under := make([]wire, maxImports)
+	for i := range under {
+		under[i] = w.dial("backend")
+		line := cardLine(t, fmt.Sprint("AT-ONCE-", i)) + "\n"
+		under[i].send(head + fmt.Sprintf("%x\r\n%s\r\n", len(line), line))
+		if text, err := under[i].read.ReadString('\n'); err != nil || !strings.Contains(text, "200") {
+			t.Fatalf("import %d: %q, %v", i, text, err)
+		}
+	}
+	a := w.call("backend", "POST", importPath, cardLine(t, "ONE-MORE"), "Content-Type", api.NDJSON)
+	if a.status != http.StatusTooManyRequests || a.problem(t).Code != codeRate || a.header.Get("Retry-After") == "" {
+		t.Errorf("one more: %d %s", a.status, a.body)
+	}
+	if a := w.call("admin", "POST", importPath, cardLine(t, "ANOTHER"), "Content-Type", api.NDJSON); a.status != http.StatusOK {
+		t.Errorf("another client's: %d %s", a.status, a.body)
+	}
+	under[0].send("0\r\n\r\n")
+	for {
+		if text, err := under[0].read.ReadString('\n'); err != nil || strings.Contains(text, `"summary"`) {
+			break
+		}
+	}
+	for range 100 { // its place is free a moment after its answer
+		if a = w.call("backend", "POST", importPath, cardLine(t, "ONE-MORE"), "Content-Type", api.NDJSON); a.status == http.StatusOK {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("after one has ended: %d %s", a.status, a.body)
+}
