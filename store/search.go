@@ -46,6 +46,12 @@ func (s *Store) FindCards(ctx context.Context, q Query) (cards []card.Card, next
 	if limit <= 0 {
 		limit = DefaultCards
 	}
+	select {
+	case s.searching <- struct{}{}:
+		defer func() { <-s.searching }()
+	case <-ctx.Done():
+		return nil, "", s.unread("search cards", ctx.Err())
+	}
 	text := escapeLike(fold(strings.Join(strings.Fields(q.Text), " ")))
 	rows, err := s.readers.QueryContext(ctx, `SELECT `+cardColumns+` FROM cards
 		WHERE serial > ?1 AND (serial_folded LIKE ?2 || '%' ESCAPE '\' OR holder_folded LIKE '%' || ?2 || '%' ESCAPE '\')

@@ -38,8 +38,11 @@ const checkTimeout = 5 * time.Second
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	readers *sql.DB
-	writer  *writer
-	close   func() error
+	// searching holds the searches under way. They look through all cards, and must
+	// leave readers and processors to the answers.
+	searching chan struct{}
+	writer    *writer
+	close     func() error
 }
 
 var (
@@ -84,7 +87,7 @@ func open(ctx context.Context, path string) (*Store, error) {
 	if err := migrate(ctx, db); err != nil {
 		return nil, errors.Join(explain(err), release())
 	}
-	s := &Store{readers: readers, writer: newWriter(db)}
+	s := &Store{readers: readers, searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), writer: newWriter(db)}
 	s.close = sync.OnceValue(func() error {
 		s.writer.close()
 		return release()

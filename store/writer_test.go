@@ -8,8 +8,10 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"latchkey/audit"
+	"latchkey/card"
 )
 
 // opened opens a new database.
@@ -258,5 +260,28 @@ func TestSynced(t *testing.T) {
 	}
 	if _, err := s.readers.Exec(`DELETE FROM cards`); err == nil {
 		t.Error("a reader's connection can write")
+	}
+}
+
+// Searches wait for each other, and answers for none of them.
+func TestSearchesLeaveReadersFree(t *testing.T) {
+	s := opened(t)
+	if free := s.readers.Stats().MaxOpenConnections - cap(s.searching); free < 1 {
+		t.Fatalf("%d readers are left beside the searches", free)
+	}
+	for range cap(s.searching) {
+		s.searching <- struct{}{}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, _, err := s.FindCards(ctx, Query{Text: "a"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one search too many: %v", err)
+	}
+	if _, err := s.Card(t.Context(), "a"); !errors.Is(err, card.ErrNotFound) {
+		t.Errorf("a card while searches are under way: %v", err)
+	}
+	<-s.searching
+	if _, _, err := s.FindCards(t.Context(), Query{Text: "a"}); err != nil {
+		t.Errorf("a search after one has ended: %v", err)
 	}
 }
