@@ -155,6 +155,11 @@ func (d *demo) serve(ctx context.Context) error {
 	case d.url = <-started:
 	}
 	err := d.show(ctx)
+	if no := (*api.Problem)(nil); !d.Once && errors.As(err, &no) {
+		// What was changed in an earlier run can only be changed back while it serves.
+		d.say("   refused (%s): %s\n   Whatever was changed here can be changed back with the commands below.", no.Code, no.Detail)
+		err = nil
+	}
 	if err == nil && !d.Once {
 		d.explain()
 		select {

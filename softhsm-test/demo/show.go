@@ -108,9 +108,17 @@ Keys, under dual control: olga proposes, otto approves
   bin/latchkey key inventory --client %[2]s/olga.yaml
   bin/latchkey key propose generate fleet --key-version 2 --client %[2]s/olga.yaml
   bin/latchkey key proposals --state open --client %[2]s/otto.yaml
+  bin/latchkey key approve ID --client %[2]s/otto.yaml
+
+HSM        The module finds the token by this variable
+  export SOFTHSM2_CONF=%[8]s
+  bin/latchkey doctor --config %[9]s
+  bin/latchkey kat hsm/testdata/diversification.json --config %[9]s
+  bin/latchkey key list --config %[9]s
 
 Refused    DEMO-0003 is revoked, DEMO-0004's holder is inactive, DEMO-0005's type
            has the use case off, DEMO-0006's holder takes a supervisor (omar)
 
-The server's log is in %[7]s`, d.url, clients, d.short(d.path(caFile)), operatorName, backendName, p12Password, d.short(d.Dir, LogFile))
+The server's log is in %[7]s`, d.url, clients, d.short(d.path(caFile)), operatorName, backendName, p12Password, d.short(d.Dir, LogFile),
+		d.token.Conf, d.short(d.path(configFile)))
 }
