@@ -287,11 +287,11 @@ func (p Profile) Faults() []Fault {
 		add("master_key_version", "must be from 1 to %d", MaxKeyVersion)
 	}
 	if p.CardKeyType.Len() == 0 {
-		add("card_key_type", "%q is not one of %s", p.CardKeyType, join(KeyTypes()))
+		add("card_key_type", "%q is not one of %s", p.CardKeyType, Join(KeyTypes()))
 	}
 	switch block := p.Algorithm.Block(); {
 	case block == 0:
-		add("response_algorithm", "%q is not one of %s", p.Algorithm, join(Algorithms()))
+		add("response_algorithm", "%q is not one of %s", p.Algorithm, Join(Algorithms()))
 	case p.CardKeyType.Block() != 0 && p.CardKeyType.Block() != block:
 		add("response_algorithm", "%s does not work with a card key of type %s", p.Algorithm, p.CardKeyType)
 	case p.ChallengeLen < block || p.ChallengeLen > MaxChallenge || p.ChallengeLen%block != 0:
@@ -304,13 +304,13 @@ func (p Profile) Faults() []Fault {
 	case p.Scheme.Refusal() != "":
 		add("scheme", "%s", p.Scheme.Refusal())
 	case !slices.Contains(Schemes(), p.Scheme):
-		add("scheme", "%q is not one of %s", p.Scheme, join(Schemes()))
+		add("scheme", "%q is not one of %s", p.Scheme, Join(Schemes()))
 	case p.Scheme.Templated() && p.Input.Empty():
 		add("input", "is required with scheme %s", p.Scheme)
 	case !p.Scheme.Templated() && !p.Input.Empty():
 		add("input", "scheme %s takes no template; leave it out", p.Scheme)
 	case p.CardKeyType.Len() != 0 && !slices.Contains(p.Scheme.CardKeyTypes(), p.CardKeyType):
-		add("card_key_type", "scheme %s makes keys of type %s", p.Scheme, join(p.Scheme.CardKeyTypes()))
+		add("card_key_type", "scheme %s makes keys of type %s", p.Scheme, Join(p.Scheme.CardKeyTypes()))
 	case p.Scheme.Templated() && p.CardKeyType.Len() != 0:
 		for _, fault := range p.inputFaults() {
 			add("input", "%s", fault)
@@ -325,7 +325,7 @@ func (p Profile) Faults() []Fault {
 	}
 	if p.Scheme == Wrapped {
 		if !slices.Contains(Wrappings(), p.Wrapping) {
-			add("wrapping", "%q is not one of %s", p.Wrapping, join(Wrappings()))
+			add("wrapping", "%q is not one of %s", p.Wrapping, Join(Wrappings()))
 		}
 	} else if p.Wrapping != "" {
 		add("wrapping", "only scheme %s unwraps; leave it out", Wrapped)
@@ -392,7 +392,8 @@ func (p Profile) AdminKey(c Card) (AdminKey, error) {
 	return k, nil
 }
 
-func join[T ~string](list []T) string {
+// Join is a list of names for people to read.
+func Join[T ~string](list []T) string {
 	names := make([]string, len(list))
 	for i, v := range list {
 		names[i] = string(v)

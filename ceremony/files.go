@@ -79,7 +79,7 @@ func (s *Script) Missing() []string {
 // missing is Missing as an error.
 func (s *Script) missing() error {
 	if list := s.Missing(); len(list) != 0 {
-		return &strictyaml.Faults{File: "the ceremony's surroundings", Faults: list}
+		return &strictyaml.Faults{File: "what the ceremony needs", Faults: list}
 	}
 	return nil
 }

@@ -199,7 +199,7 @@ func (c *checker) check(f file) {
 		add(l.Destroy != nil, l.Destroy)
 		add(l.Check != nil, l.Check)
 		if len(named) != 1 {
-			c.report(c.place, "must be exactly one of %v, with what belongs to it", kinds())
+			c.report(c.place, "must be exactly one of %s, with what belongs to it", card.Join(kinds()))
 			continue
 		}
 		c.place += ", " + named[0].Kind()

@@ -40,7 +40,7 @@ func TestFaults(t *testing.T) {
 		in("[Anna Berg, Bo Chen, Cy Diaz]", "[Bo Chen, Dee]"):                `approval.officers[1]: "Dee" is not one of officers`,
 		valid + "---\n":       "more behind the first YAML document",
 		steps("  []\n"):       "steps: there must be 1 to 200",
-		steps("  - {}\n"):     "step 1: must be exactly one of [note generate",
+		steps("  - {}\n"):     "step 1: must be exactly one of note, generate, ",
 		steps("  - dance: x"): `unknown key "dance"`,
 		steps("  - {note: x, generate: {label: x, type: aes256, use: derive}}\n"): "step 1: must be exactly one of",
 		steps("  - note: [x]\n"):                                                     "must be text",

@@ -76,10 +76,10 @@ func (m made) key() hsm.NewKey {
 func (m made) check(c *checker) {
 	m.named.check(c, c.place)
 	if m.Type.Len() == 0 {
-		c.report(c.place+".type", "%q is not one of %v", m.Type, card.KeyTypes())
+		c.report(c.place+".type", "%q is not one of %s", m.Type, card.Join(card.KeyTypes()))
 	}
 	if !slices.Contains(hsm.Uses(), m.Use) {
-		c.report(c.place+".use", "%q is not one of %v", m.Use, hsm.Uses())
+		c.report(c.place+".use", "%q is not one of %s", m.Use, card.Join(hsm.Uses()))
 	} else if m.Use == hsm.ForUnwrapping && m.Type.Len() != 0 && !m.Type.AES() {
 		c.report(c.place+".use", "%s needs an AES key", m.Use)
 	}
@@ -432,10 +432,10 @@ func (s *checkKey) check(c *checker) {
 	s.named.check(c, c.place)
 	c.anyKCV("kcv", s.KCV)
 	if s.Type != "" && s.Type.Len() == 0 {
-		c.report(c.place+".type", "%q is not one of %v", s.Type, card.KeyTypes())
+		c.report(c.place+".type", "%q is not one of %s", s.Type, card.Join(card.KeyTypes()))
 	}
 	if s.Use != "" && !slices.Contains(hsm.Uses(), s.Use) {
-		c.report(c.place+".use", "%q is not one of %v", s.Use, hsm.Uses())
+		c.report(c.place+".use", "%q is not one of %s", s.Use, card.Join(hsm.Uses()))
 	}
 }
 

@@ -29,7 +29,7 @@ func parseKCV(text string) (hsm.KCV, error) {
 	convention, ok := strings.CutSuffix(rest, ")")
 	all := slices.Concat(hsm.Conventions(card.TDES3), hsm.Conventions(card.AES256))
 	if !ok || !slices.Contains(all, hsm.Convention(convention)) {
-		return hsm.KCV{}, fmt.Errorf("the convention in parentheses is not one of %v", all)
+		return hsm.KCV{}, fmt.Errorf("the convention in parentheses is not one of %s", card.Join(all))
 	}
 	k.Convention = hsm.Convention(convention)
 	return k, nil

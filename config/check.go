@@ -276,11 +276,11 @@ func checkClients(list []client, operators []policy.Operator, fault report) []Cl
 			}
 		}
 		if len(l.Roles) == 0 {
-			fault(place+".roles", "name at least one of %v", Roles())
+			fault(place+".roles", "name at least one of %s", card.Join(Roles()))
 		}
 		for _, role := range l.Roles {
 			if !slices.Contains(Roles(), role) {
-				fault(place+".roles", "%q is not one of %v", role, Roles())
+				fault(place+".roles", "%q is not one of %s", role, card.Join(Roles()))
 			}
 		}
 		if l.Operator != "" && l.NamesOperators {

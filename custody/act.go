@@ -101,7 +101,7 @@ func (d Draft) Faults() []card.Fault {
 		}
 	}
 	if !slices.Contains(Acts(), d.Act) {
-		add("act", "is not one of %v", Acts())
+		add("act", "is not one of %s", card.Join(Acts()))
 		return faults
 	}
 	p := d.Parameters
@@ -138,10 +138,10 @@ func (d Draft) Faults() []card.Fault {
 	}
 	if d.Act.makes() {
 		if !slices.Contains(card.KeyTypes(), p.Type) {
-			add("parameters.type", "is not one of %v", card.KeyTypes())
+			add("parameters.type", "is not one of %s", card.Join(card.KeyTypes()))
 		}
 		if !slices.Contains(hsm.Uses(), p.Use) {
-			add("parameters.use", "is not one of %v", hsm.Uses())
+			add("parameters.use", "is not one of %s", card.Join(hsm.Uses()))
 		} else if p.Use == hsm.ForUnwrapping && p.Type.Len() != 0 && !p.Type.AES() {
 			add("parameters.use", "a key for use %s must be an AES key", p.Use)
 		}
@@ -151,7 +151,7 @@ func (d Draft) Faults() []card.Fault {
 		version("parameters.under_version", p.UnderVersion)
 		// The third wrapping there is has no check of its own.
 		if sound := []card.Wrapping{card.KeyWrap, card.KeyWrapPad}; !slices.Contains(sound, p.Wrapping) {
-			add("parameters.wrapping", "must be one of %v for a master key", sound)
+			add("parameters.wrapping", "must be one of %s for a master key", card.Join(sound))
 		}
 	}
 	if len(p.Wrapped) > maxWrapped {

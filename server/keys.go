@@ -155,7 +155,7 @@ func (s *Server) listProposals(c echo.Context) error {
 	values, limit, faults := pageOf(c.Request().URL.RawQuery, store.MaxCards, "state", "limit", "after")
 	state := custody.ProposalState(values.Get("state"))
 	if values.Has("state") && !slices.Contains(custody.ProposalStates(), state) {
-		faults = append(faults, card.Fault{Field: "state", Detail: fmt.Sprintf("is not one of %v", custody.ProposalStates())})
+		faults = append(faults, card.Fault{Field: "state", Detail: fmt.Sprintf("is not one of %s", card.Join(custody.ProposalStates()))})
 	}
 	if err := invalid(faults); err != nil {
 		return err

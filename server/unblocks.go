@@ -85,7 +85,7 @@ func (s *Server) completeUnblock(c echo.Context) error {
 	}
 	outcome := unblock.Outcome(body.Outcome)
 	if !slices.Contains(unblock.Outcomes(), outcome) {
-		return invalid([]card.Fault{{Field: "outcome", Detail: fmt.Sprintf("is not one of %v", unblock.Outcomes())}})
+		return invalid([]card.Fault{{Field: "outcome", Detail: fmt.Sprintf("is not one of %s", card.Join(unblock.Outcomes()))}})
 	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()

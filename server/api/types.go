@@ -182,8 +182,11 @@ type Fault struct {
 
 func (p *Problem) Error() string {
 	text := p.Code + ": " + p.Detail
-	for _, f := range p.Faults {
-		text += "; " + f.Field + ": " + f.Detail
+	for i, f := range p.Faults {
+		if i > 0 {
+			text += ";"
+		}
+		text += " " + f.Field + ": " + f.Detail
 	}
 	return text
 }
