@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -45,7 +46,7 @@ func Load(path string) (*Module, error) {
 	}
 	ctx := pkcs11.New(path)
 	if ctx == nil {
-		return nil, fmt.Errorf("load PKCS#11 module %s: it is not a PKCS#11 library for this machine", path)
+		return nil, &fs.PathError{Op: "load PKCS#11 module", Path: path, Err: errors.New("it is not a PKCS#11 library for this machine")}
 	}
 	m := &Module{path: path, ctx: ctx, ours: true, gate: semaphore.NewWeighted(wholeGate), initialised: true}
 	if err := ctx.Initialize(); err != nil {

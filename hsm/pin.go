@@ -1,6 +1,7 @@
 package hsm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -90,7 +91,7 @@ func (s PINSource) Read() (PIN, error) {
 	}
 	value = strings.TrimRight(value, "\r\n")
 	if value == "" {
-		return PIN{}, errors.New("read PIN: it is empty")
+		return PIN{}, fmt.Errorf("read PIN: %s is empty", cmp.Or(s.File, s.Env, "the file descriptor"))
 	}
 	return PIN{value}, nil
 }

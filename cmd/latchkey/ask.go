@@ -52,6 +52,11 @@ func (q *asker) ask(ctx context.Context, prompt string) (string, error) {
 	return strings.TrimSpace(line), err
 }
 
+// agrees tells whether an answer to a [y/N] is a yes.
+func agrees(answer string) bool {
+	return strings.EqualFold(answer, "y") || strings.EqualFold(answer, "yes")
+}
+
 // wait gives what read gives, unless ctx ends first: a read from a terminal
 // cannot be called off, so it is left behind, and the process is about to end.
 func wait[T any](ctx context.Context, read func() (T, error), interrupted func()) (T, error) {

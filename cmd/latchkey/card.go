@@ -118,7 +118,12 @@ func newCardList(a *app) *cobra.Command {
 		Example: `  latchkey card list
   latchkey card list berg
   latchkey card list --all --json`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return needs("TEXT")(cmd, args)
+			}
+			return nil
+		},
 		RunE: a.do(func(cmd *cobra.Command, args []string) error {
 			text := strings.Join(args, "")
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
@@ -262,6 +267,12 @@ func (a *app) readJSON(path string, into any) error {
 	text, err := io.ReadAll(f)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)
+	}
+	if path == "-" {
+		path = "standard input"
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return misuse("%s: there is nothing in it", path)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()

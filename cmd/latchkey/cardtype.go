@@ -82,7 +82,7 @@ func newCardTypeList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the card types",
-		Args:  cobra.NoArgs,
+		Args:  needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
 				all, err := c.CardTypes(cmd.Context())

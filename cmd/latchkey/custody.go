@@ -40,7 +40,7 @@ func newKeyInventory(a *app) *cobra.Command {
 		Use:     "inventory",
 		Short:   "List the master keys with their states, how well they are kept and how many cards are on each",
 		GroupID: groupClient,
-		Args:    cobra.NoArgs,
+		Args:    needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
 				keys, err := c.Keys(cmd.Context())
@@ -196,7 +196,7 @@ docs/key-lifecycle.md says which act a key takes in which state.`,
 		RunE: a.do(func(cmd *cobra.Command, args []string) error {
 			act := custody.Act(args[0])
 			if !slices.Contains(custody.Acts(), act) {
-				return misuse("%q is not one of the acts %v", args[0], custody.Acts())
+				return misuse("%q is no act; there are %s", args[0], card.Join(custody.Acts()))
 			}
 			body, err := f.body(act, args[1])
 			if err != nil {
@@ -269,7 +269,7 @@ func newKeyProposals(a *app) *cobra.Command {
 		GroupID: groupClient,
 		Example: `  latchkey key proposals --state open
   latchkey key proposals --json`,
-		Args: cobra.NoArgs,
+		Args: needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
 				page, err := c.KeyProposals(cmd.Context(), state, limit, after)
@@ -358,7 +358,7 @@ func (a *app) approve(ctx context.Context, c *api.Client, id, hash string) error
 	case err != nil:
 		return err
 	case hash != "" && !strings.EqualFold(hash, s.Hash()):
-		return fmt.Errorf("%w: the proposal's hash is %s, not %s; nothing was approved", hsm.ErrInput, s.Hash(), hash)
+		return decline("the proposal's hash is %s, not %s; nothing was approved", s.Hash(), hash)
 	case hash == "":
 		a.note("%s\n\nreason   %s\nproposed by %s at %s\nhash     %s\n", s.Words(), cmp.Or(s.Parameters.Reason, "none given"),
 			s.Proposer, s.CreatedAt.Local().Format(time.DateTime), s.Hash())
@@ -367,8 +367,8 @@ func (a *app) approve(ctx context.Context, c *api.Client, id, hash string) error
 		if err != nil {
 			return err
 		}
-		if !strings.EqualFold(answer, "y") {
-			return fmt.Errorf("%w: it was not confirmed; nothing was approved", hsm.ErrInput)
+		if !agrees(answer) {
+			return decline("it was not confirmed; nothing was approved")
 		}
 	}
 	if p, err = c.ApproveKeyProposal(ctx, id, s.Hash()); err != nil {
@@ -454,7 +454,7 @@ func newKeyTransport(a *app) *cobra.Command {
 		Long: `Show the public half of the token's transport key pair in PEM, to wrap master keys
 under by RSA-OAEP with SHA-1. The pair is made in the token when it is first asked
 for. Compare the fingerprint, SHA-256 of the key in DER form, at both ends.`,
-		Args: cobra.NoArgs,
+		Args: needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
 				k, err := c.TransportKey(cmd.Context())
@@ -476,6 +476,9 @@ func (a *app) printProposal(p api.KeyProposal) error {
 		field(w, "", "%s", p.Words)
 		field(w, "state", "%s", p.State)
 		field(w, "proposed", "by %s at %s, expires %s", p.Proposer, p.CreatedAt.Local().Format(time.DateTime), p.ExpiresAt.Local().Format(time.DateTime))
+		if s, err := statementOf(p); err == nil && s.Parameters.Reason != "" {
+			field(w, "reason", "%s", s.Parameters.Reason)
+		}
 		field(w, "hash", "%s", p.Hash)
 		for _, yes := range p.Approvals {
 			field(w, "approved", "by %s at %s", yes.Officer, yes.At.Local().Format(time.DateTime))

@@ -76,6 +76,7 @@ func TestOfficers(t *testing.T) {
 	anna.refused(exitRefused, "role-forbidden", "approve", p.ID, "--hash", p.Hash)
 	otto.refused(exitRefused, "proposal-not-yours", "withdraw", p.ID)
 	otto.refused(exitOK, "Generate master key fleet version 2", "proposal", p.ID)
+	otto.refused(exitOK, "reason     rotation", "proposal", p.ID)
 	if open := tell[api.KeyProposals](otto, "proposals", "--state", "open"); len(open.Proposals) != 1 || open.Proposals[0].ID != p.ID {
 		t.Errorf("open proposals: %+v", open)
 	}
@@ -135,5 +136,5 @@ func TestOfficers(t *testing.T) {
 		t.Errorf("unblock a card of a suspended key: %v\n%s", err, out)
 	}
 	olga.refused(exitRefused, "key-transition", "propose", "destroy", "fleet", "--key-version", "2")
-	olga.refused(exitUsage, "is not one of the acts", "propose", "export", "fleet")
+	olga.refused(exitUsage, "is no act; there are generate, ", "propose", "export", "fleet")
 }

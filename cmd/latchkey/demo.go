@@ -30,7 +30,7 @@ It needs SoftHSM2, and nothing in it is fit for cards that matter.`,
 		Example: `  latchkey demo --dir run
   latchkey demo --dir run --listen 127.0.0.1:9443
   latchkey demo --dir "$(mktemp -d)" --listen 127.0.0.1:0 --once`,
-		Args: cobra.NoArgs,
+		Args: needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			if a.json {
 				return misuse("the demonstration is for reading; it has no JSON")

@@ -39,7 +39,7 @@ is unfit, and 5 where the token refused the PIN.`,
 		Example: `  latchkey doctor --config /etc/latchkey/latchkey.yaml
   latchkey doctor --module M --token-label fleet --pin-file pin --quick
   latchkey doctor --config latchkey.yaml --json | jq '.findings[] | select(.grade == "fail")'`,
-		Args: cobra.NoArgs,
+		Args: needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			exam := doctor.New(doctor.Options{Quick: quick, Now: time.Now(), Built: readVersion().at, Synchronised: clockSynchronised})
 			refused, err := flags.examine(cmd.Context(), exam)

@@ -68,6 +68,13 @@ func misuse(format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...)}
 }
 
+// saidNo is a no to what was shown: nothing was done.
+type saidNo struct{ error }
+
+func decline(format string, args ...any) error {
+	return &saidNo{fmt.Errorf(format, args...)}
+}
+
 // exitWith ends a command that has printed all there is to say.
 type exitWith int
 
@@ -82,6 +89,7 @@ func exitCode(err error) int {
 		no       *api.Problem
 		outage   interface{ Unavailable() bool }
 		unable   *hsm.UnsupportedError
+		declined *saidNo
 	)
 	switch {
 	case err == nil:
@@ -99,7 +107,7 @@ func exitCode(err error) int {
 	case errors.Is(err, hsm.ErrToken), errors.As(err, &outage) && outage.Unavailable():
 		return exitUnavailable
 	case errors.Is(err, hsm.ErrKeyUnknown), errors.Is(err, hsm.ErrKeyUnfit), errors.Is(err, hsm.ErrInput),
-		errors.Is(err, ceremony.ErrRefused), errors.Is(err, ceremony.ErrRecord), errors.As(err, &unable):
+		errors.Is(err, ceremony.ErrRefused), errors.Is(err, ceremony.ErrRecord), errors.As(err, &unable), errors.As(err, &declined):
 		return exitRefused
 	}
 	return exitFailed

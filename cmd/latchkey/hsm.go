@@ -40,7 +40,7 @@ list: latchkey doctor tries it.`,
 		Example: `  latchkey hsm info --module /usr/lib/softhsm/libsofthsm2.so
   latchkey hsm info --config /etc/latchkey/latchkey.yaml
   latchkey hsm info --module M --token-label fleet --pin-file /etc/latchkey/pin`,
-		Args: cobra.NoArgs,
+		Args: needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			info, err := flags.info(cmd.Context())
 			if err != nil {

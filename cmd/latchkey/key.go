@@ -53,10 +53,12 @@ func (f *keyFlags) add(cmd *cobra.Command) {
 func (f *keyFlags) key(label string) (hsm.NewKey, error) {
 	n := hsm.NewKey{Label: label, Version: f.version, Type: card.KeyType(f.keyType), Use: hsm.Use(f.use)}
 	switch {
+	case n.Version < 1 || n.Version > card.MaxKeyVersion:
+		return n, misuse("--key-version must be from 1 to %d", card.MaxKeyVersion)
 	case n.Type.Len() == 0:
-		return n, misuse("--type: %q is not one of %v", n.Type, card.KeyTypes())
+		return n, misuse("--type: %q is not one of %s", n.Type, card.Join(card.KeyTypes()))
 	case !slices.Contains(hsm.Uses(), n.Use):
-		return n, misuse("--use: %q is not one of %v", n.Use, hsm.Uses())
+		return n, misuse("--use: %q is not one of %s", n.Use, card.Join(hsm.Uses()))
 	}
 	return n, nil
 }
@@ -144,15 +146,15 @@ func (a *app) importKey(ctx context.Context, t *hsm.Token, n hsm.NewKey, flags i
 	}
 	switch has := func(v hsm.KCV) bool { return strings.EqualFold(v.Value, flags.kcv) }; {
 	case flags.kcv != "" && !slices.ContainsFunc(values, has):
-		return fmt.Errorf("%w: its key check value is not %s by any convention, but %s; nothing was imported", hsm.ErrInput, flags.kcv, joined(values))
+		return decline("its key check value is not %s by any convention, but %s; nothing was imported", flags.kcv, joined(values))
 	case flags.kcv == "" && typed:
 		q := asker{bufio.NewReader(a.in), a.err}
 		answer, err := q.ask(ctx, "Its key check value is "+joined(values)+".\nIs that the value of the key's origin? [y/N] ")
 		if err != nil {
 			return err
 		}
-		if !strings.EqualFold(answer, "y") {
-			return fmt.Errorf("%w: the key check value was not confirmed; nothing was imported", hsm.ErrInput)
+		if !agrees(answer) {
+			return decline("the key check value was not confirmed; nothing was imported")
 		}
 	}
 	k, err := t.Import(ctx, n, value)
@@ -220,7 +222,7 @@ func newKeyList(a *app) *cobra.Command {
 		Use:     "list",
 		Short:   "List the token's secret keys, with what speaks against using them",
 		Example: `  latchkey key list --config /etc/latchkey/latchkey.yaml`,
-		Args:    cobra.NoArgs,
+		Args:    needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			return flags.with(cmd.Context(), func(t *hsm.Token) error {
 				keys, err := t.Keys(cmd.Context())

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -58,9 +59,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.began {
 		// cobra refused the arguments, perhaps before it came to --json.
+		if !strings.Contains(err.Error(), "; try: ") {
+			err = fmt.Errorf("%w; try: %s --help", err, cmd.CommandPath())
+		}
 		err = &usageError{err}
 		a.json = slices.Contains(args, "--json")
 	}

@@ -68,7 +68,7 @@ func newProfileList(a *app) *cobra.Command {
 		Short: "List the built-in card families, and with --config the configured profiles",
 		Example: `  latchkey profile list
   latchkey profile list --config /etc/latchkey/latchkey.yaml --json`,
-		Args: cobra.NoArgs,
+		Args: needs(),
 		RunE: a.do(func(*cobra.Command, []string) error {
 			families, err := family.All()
 			if err != nil {

@@ -107,7 +107,7 @@ func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  needs(),
 		RunE: a.do(func(*cobra.Command, []string) error {
 			v := readVersion()
 			return a.print(v, func(w io.Writer) {

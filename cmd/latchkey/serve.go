@@ -49,7 +49,7 @@ profiles, and their cards are refused until then.
 The log is JSON, one object a line, on standard error.`,
 		Example: `  latchkey serve --config /etc/latchkey/latchkey.yaml
   latchkey serve --config /etc/latchkey/latchkey.yaml --check`,
-		Args: cobra.NoArgs,
+		Args: needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			if path == "" {
 				return misuse("say which configuration: --config FILE")
