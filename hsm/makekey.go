@@ -32,7 +32,7 @@ func (n NewKey) check() error {
 	case n.Type.Len() == 0:
 		return unfit("%q is not a key type", n.Type)
 	case !slices.Contains(Uses(), n.Use):
-		return unfit("the use must be one of %v", Uses())
+		return unfit("the use must be one of %s", card.Join(Uses()))
 	case n.Use == ForUnwrapping && !n.Type.AES():
 		return unfit("a key for use %s must be an AES key", ForUnwrapping)
 	}
