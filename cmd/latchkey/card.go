@@ -109,9 +109,7 @@ func writeCard(w io.Writer, c api.Card) {
 
 func newCardList(a *app) *cobra.Command {
 	var f clientFlags
-	var limit int
-	var after string
-	var all bool
+	var pages pageFlags
 	cmd := &cobra.Command{
 		Use:   "list [TEXT]",
 		Short: "Find cards by how their serial number begins or by their holder",
@@ -127,34 +125,53 @@ func newCardList(a *app) *cobra.Command {
 		RunE: a.do(func(cmd *cobra.Command, args []string) error {
 			text := strings.Join(args, "")
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
-				page, err := c.FindCards(cmd.Context(), text, limit, after)
+				cards, next, err := readPages(a, pages, func(limit int, after string) ([]api.Card, string, error) {
+					page, err := c.FindCards(cmd.Context(), text, limit, after)
+					return page.Cards, page.Next, err
+				})
 				if err != nil {
 					return err
 				}
-				for all && page.Next != "" {
-					next, err := c.FindCards(cmd.Context(), text, limit, page.Next)
-					if err != nil {
-						return err
-					}
-					page = api.Cards{Cards: append(page.Cards, next.Cards...), Next: next.Next}
-				}
-				if page.Next != "" {
-					a.note("There are more: go on with --after %s, or take --all.", page.Next)
-				}
-				return a.print(page, func(w io.Writer) {
+				return a.print(api.Cards{Cards: cards, Next: next}, func(w io.Writer) {
 					_, _ = fmt.Fprintln(w, "SERIAL\tTYPE\tSTATE\tHOLDER\tHOLDER STATE\tUNIT")
-					for _, c := range page.Cards {
+					for _, c := range cards {
 						_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Serial, c.Type, c.State, c.Holder.Name, c.Holder.State, c.Holder.Unit)
 					}
 				})
 			})
 		}),
 	}
-	cmd.Flags().IntVar(&limit, "limit", 0, "`cards` per page; 50 by default, 500 at most")
-	cmd.Flags().StringVar(&after, "after", "", "`cursor` of the page before")
-	cmd.Flags().BoolVar(&all, "all", false, "every page")
+	pages.add(cmd, "cards")
 	f.add(cmd)
 	return cmd
+}
+
+// pageFlags say which page of a list is wanted.
+type pageFlags struct {
+	limit int
+	after string
+	all   bool
+}
+
+func (f *pageFlags) add(cmd *cobra.Command, what string) {
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "`"+what+"` per page; 50 by default, 500 at most")
+	cmd.Flags().StringVar(&f.after, "after", "", "`cursor` of the page before")
+	cmd.Flags().BoolVar(&f.all, "all", false, "every page")
+}
+
+// readPages reads the page that is wanted or, with --all, it and all after it. It
+// gives the cursor of the page after, and says that there is one.
+func readPages[T any](a *app, f pageFlags, read func(limit int, after string) ([]T, string, error)) (list []T, next string, err error) {
+	list, next, err = read(f.limit, f.after)
+	for err == nil && f.all && next != "" {
+		var more []T
+		more, next, err = read(f.limit, next)
+		list = append(list, more...)
+	}
+	if err == nil && next != "" {
+		a.note("There are more: go on with --after %s, or take --all.", next)
+	}
+	return list, next, err
 }
 
 // importResult is the result of a bulk import.

@@ -117,9 +117,7 @@ func newKeyPlan(a *app) *cobra.Command {
 
 func newKeyAffected(a *app) *cobra.Command {
 	var f clientFlags
-	var limit int
-	var after string
-	var all bool
+	var pages pageFlags
 	cmd := &cobra.Command{
 		Use:     "affected KEY VERSION",
 		Short:   "List the cards whose admin key comes from a master key version",
@@ -133,30 +131,23 @@ func newKeyAffected(a *app) *cobra.Command {
 				return misuse("the version %q is not a number", args[1])
 			}
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
-				page, err := c.AffectedCards(cmd.Context(), args[0], version, limit, after)
-				for err == nil && all && page.Next != "" {
-					var next api.Cards
-					next, err = c.AffectedCards(cmd.Context(), args[0], version, limit, page.Next)
-					page = api.Cards{Cards: append(page.Cards, next.Cards...), Next: next.Next}
-				}
+				cards, next, err := readPages(a, pages, func(limit int, after string) ([]api.Card, string, error) {
+					page, err := c.AffectedCards(cmd.Context(), args[0], version, limit, after)
+					return page.Cards, page.Next, err
+				})
 				if err != nil {
 					return err
 				}
-				if page.Next != "" {
-					a.note("There are more: go on with --after %s, or take --all.", page.Next)
-				}
-				return a.print(page, func(w io.Writer) {
+				return a.print(api.Cards{Cards: cards, Next: next}, func(w io.Writer) {
 					_, _ = fmt.Fprintln(w, "SERIAL\tTYPE\tSTATE\tHOLDER\tUNIT")
-					for _, c := range page.Cards {
+					for _, c := range cards {
 						_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Serial, c.Type, c.State, c.Holder.Name, c.Holder.Unit)
 					}
 				})
 			})
 		}),
 	}
-	cmd.Flags().IntVar(&limit, "limit", 0, "`cards` per page; 50 by default, 500 at most")
-	cmd.Flags().StringVar(&after, "after", "", "`cursor` of the page before")
-	cmd.Flags().BoolVar(&all, "all", false, "every page")
+	pages.add(cmd, "cards")
 	f.add(cmd)
 	return cmd
 }
@@ -261,8 +252,8 @@ func (f *proposeFlags) body(act custody.Act, key string) (api.Propose, error) {
 
 func newKeyProposals(a *app) *cobra.Command {
 	var f clientFlags
-	var state, after string
-	var limit int
+	var state string
+	var pages pageFlags
 	cmd := &cobra.Command{
 		Use:     "proposals",
 		Short:   "List proposals, the newest first",
@@ -272,16 +263,16 @@ func newKeyProposals(a *app) *cobra.Command {
 		Args: needs(),
 		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
-				page, err := c.KeyProposals(cmd.Context(), state, limit, after)
+				proposals, next, err := readPages(a, pages, func(limit int, after string) ([]api.KeyProposal, string, error) {
+					page, err := c.KeyProposals(cmd.Context(), state, limit, after)
+					return page.Proposals, page.Next, err
+				})
 				if err != nil {
 					return err
 				}
-				if page.Next != "" {
-					a.note("There are more: go on with --after %s.", page.Next)
-				}
-				return a.print(page, func(w io.Writer) {
+				return a.print(api.KeyProposals{Proposals: proposals, Next: next}, func(w io.Writer) {
 					_, _ = fmt.Fprintln(w, "ID\tSTATE\tACT\tKEY\tVERSION\tPROPOSER\tAPPROVALS\tEXPIRES")
-					for _, p := range page.Proposals {
+					for _, p := range proposals {
 						_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%d of %d\t%s\n", p.ID, p.State, p.Act, p.Key, p.Version, p.Proposer,
 							len(p.Approvals), p.Wanted, p.ExpiresAt.Local().Format(time.DateTime))
 					}
@@ -289,9 +280,8 @@ func newKeyProposals(a *app) *cobra.Command {
 			})
 		}),
 	}
-	cmd.Flags().StringVar(&state, "state", "", "only those in this `state`: open, executed, failed, unknown, rejected, withdrawn or expired")
-	cmd.Flags().IntVar(&limit, "limit", 0, "`proposals` per page; 50 by default, 500 at most")
-	cmd.Flags().StringVar(&after, "after", "", "`cursor` of the page before")
+	cmd.Flags().StringVar(&state, "state", "", "only those in this `state`: open, executing, executed, failed, unknown, rejected, withdrawn or expired")
+	pages.add(cmd, "proposals")
 	f.add(cmd)
 	return cmd
 }
