@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Challenge is the bytes that a card issued. It is not secret.
@@ -65,6 +66,17 @@ func DropSeparators(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// Visible replaces what does something to a terminal instead of being seen, and
+// keeps a line on its line: text may come from a file, a token or another person.
+func Visible(line string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, line)
 }
 
 // Response is the answer to a challenge. It unblocks a card, so it prints and

@@ -3,15 +3,11 @@ package ceremony
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/sha256"
-	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 
+	"latchkey/card"
 	"latchkey/hsm"
 )
 
@@ -121,7 +117,7 @@ type StepRecord struct {
 
 // newRecord is the record of a ceremony that is about to begin.
 func newRecord(s *Script, o Options, public *ecdsa.PublicKey) (*Record, error) {
-	fingerprint, err := fingerprint(public)
+	fingerprint, err := hsm.Fingerprint(public)
 	if err != nil {
 		return nil, err
 	}
@@ -139,16 +135,6 @@ func newRecord(s *Script, o Options, public *ecdsa.PublicKey) (*Record, error) {
 		r.Steps = append(r.Steps, StepRecord{Number: i + 1, Kind: step.Kind(), Words: step.Words(), Outcome: NotReached})
 	}
 	return r, nil
-}
-
-// fingerprint is SHA-256 over a public key's DER SubjectPublicKeyInfo, in hex.
-func fingerprint(public any) (string, error) {
-	der, err := x509.MarshalPKIXPublicKey(public)
-	if err != nil {
-		return "", fmt.Errorf("encode public key: %w", err)
-	}
-	sum := sha256.Sum256(der)
-	return hex.EncodeToString(sum[:]), nil
 }
 
 func (r *Record) end(at time.Time, err error) {
@@ -212,20 +198,9 @@ func (r *Record) Lines() []string {
 		lines = append(lines, s.lines()...)
 	}
 	for i, line := range lines {
-		lines[i] = visible(line)
+		lines[i] = card.Visible(line)
 	}
 	return lines
-}
-
-// visible replaces what does something to a terminal instead of being seen: a
-// record may come from anybody, and a token's words from its vendor.
-func visible(line string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, line)
 }
 
 func (s *StepRecord) lines() []string {

@@ -127,7 +127,9 @@ func whole(ctx context.Context) context.Context { return context.WithoutCancel(c
 
 func (w *walk) time() time.Time { return w.now().UTC().Truncate(time.Second) }
 
-func (w *walk) say(format string, args ...any) { w.console.Show(visible(fmt.Sprintf(format, args...))) }
+func (w *walk) say(format string, args ...any) {
+	w.console.Show(card.Visible(fmt.Sprintf(format, args...)))
+}
 
 // event notes a refusal or a retry. It never says what was typed.
 func (w *walk) event(format string, args ...any) {

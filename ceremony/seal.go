@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"latchkey/hsm"
 )
 
 // Algorithm is that of the signature: ECDSA on P-256 over the SHA-256 of the
@@ -120,7 +122,7 @@ func Verify(file []byte, key *ecdsa.PublicKey) (*Record, error) {
 	if r.Format != Format {
 		return nil, broken("it has the format %q; this version knows %s", r.Format, Format)
 	}
-	if of, err := fingerprint(key); err != nil || of != r.SigningKey.Fingerprint {
+	if of, err := hsm.Fingerprint(key); err != nil || of != r.SigningKey.Fingerprint {
 		return nil, broken("the record names the signing key %s, which is not the one that signed it", r.SigningKey.Fingerprint)
 	}
 	return &r, nil

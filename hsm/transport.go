@@ -39,12 +39,18 @@ func NewTransportKey(public *rsa.PublicKey) (TransportKey, error) {
 	if public.N.BitLen() < transportBits {
 		return TransportKey{}, unfit("a transport key of %d bits; %d are the least", public.N.BitLen(), transportBits)
 	}
+	fingerprint, err := Fingerprint(public)
+	return TransportKey{public, fingerprint}, err
+}
+
+// Fingerprint is SHA-256 over the DER SubjectPublicKeyInfo of a public key, in hex.
+func Fingerprint(public any) (string, error) {
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
-		return TransportKey{}, fmt.Errorf("encode transport key: %w", err)
+		return "", fmt.Errorf("encode public key: %w", err)
 	}
 	sum := sha256.Sum256(der)
-	return TransportKey{public, hex.EncodeToString(sum[:])}, nil
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // MakeTransportKey makes the token's transport key pair of that label, or finds

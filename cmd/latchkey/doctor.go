@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"latchkey/card"
 	"latchkey/config"
 	"latchkey/doctor"
 	"latchkey/hsm"
@@ -157,7 +158,7 @@ func writeDiagnosis(w io.Writer, e *doctor.Exam) {
 			_, _ = fmt.Fprintf(w, "  %-8s %s\n", f.Grade, sentence(f))
 			again := i+1 < len(about) && about[i+1].Token == f.Token && about[i+1].Subject == f.Subject && about[i+1].Do == f.Do // it is said after the next
 			if f.Do != "" && f.Grade != doctor.Pass && !again {
-				_, _ = fmt.Fprintf(w, "           What to do: %s\n", printable(f.Do))
+				_, _ = fmt.Fprintf(w, "           What to do: %s\n", card.Visible(f.Do))
 			}
 		}
 	}
@@ -179,5 +180,5 @@ func sentence(f doctor.Finding) string {
 	if len(f.Profiles) > 0 && f.Check != doctor.Profile {
 		text += " (stops profiles: " + strings.Join(f.Profiles, ", ") + ")"
 	}
-	return printable(text)
+	return card.Visible(text)
 }

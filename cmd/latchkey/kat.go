@@ -3,11 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
+	"latchkey/card"
 	"latchkey/hsm"
 )
 
@@ -102,19 +101,9 @@ func (a *app) test(cmd *cobra.Command, t *hsm.Token, vectors []hsm.Vector, resul
 		if reason != "" {
 			line += ": " + reason
 		}
-		if _, err := fmt.Fprintln(a.out, printable(line)); err != nil {
+		if _, err := fmt.Fprintln(a.out, card.Visible(line)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// printable keeps text that comes from a file on its line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
 }
