@@ -91,14 +91,14 @@ func checkTLS(t TLS, fault report) {
 		}
 	}
 	if readable("tls.client_ca", t.ClientCA, fault) {
-		if _, err := ReadCertificates(t.ClientCA); err != nil {
+		if _, err := readCertificates(t.ClientCA); err != nil {
 			fault("tls.client_ca", "%v", err)
 		}
 	}
 }
 
-// ReadCertificates reads a PEM file of CA certificates.
-func ReadCertificates(path string) (*x509.CertPool, error) {
+// readCertificates reads a PEM file of CA certificates.
+func readCertificates(path string) (*x509.CertPool, error) {
 	pem, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read CA certificates: %w", err)
