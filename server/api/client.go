@@ -118,14 +118,9 @@ func (c *Client) PutCard(ctx context.Context, card Card) (_ Card, created bool, 
 // begins, or a part of the holder's data. A limit of 0 leaves it to the server.
 // After is Next of the page before.
 func (c *Client) FindCards(ctx context.Context, text string, limit int, after string) (Cards, error) {
-	query := url.Values{}
-	for name, value := range map[string]string{"q": text, "after": after} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	if limit != 0 {
-		query.Set("limit", strconv.Itoa(limit))
+	query := pageQuery(limit, after)
+	if text != "" {
+		query.Set("q", text)
 	}
 	return call[Cards](ctx, c, http.MethodGet, "/v1/cards?"+query.Encode(), nil)
 }
