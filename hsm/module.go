@@ -80,6 +80,16 @@ func (m *Module) Close() error {
 	return err
 }
 
+// closeSession closes a session. It does not give up at once where the device is
+// at fault: a session that stays open keeps its objects.
+func (m *Module) closeSession(handle pkcs11.SessionHandle) {
+	for range 3 {
+		if err := m.ctx.CloseSession(handle); !isClass(failed("C_CloseSession", err), Device) {
+			return // closed, or dead already
+		}
+	}
+}
+
 // enter lets a call into the library; leave ends it.
 func (m *Module) enter(ctx context.Context) error {
 	if m.gate.TryAcquire(1) {

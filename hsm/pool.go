@@ -45,13 +45,8 @@ func (s *session) call(name string, err error) error {
 // close closes the session, unless the module was initialised anew since: then
 // the same handle may be another session's.
 func (s *session) close() {
-	for range 3 { // a session that stays open keeps its objects
-		if s.generation != s.module.generation.Load() {
-			return
-		}
-		if err := s.ctx.CloseSession(s.handle); !isClass(failed("C_CloseSession", err), Device) {
-			return // closed, or dead already
-		}
+	if s.generation == s.module.generation.Load() {
+		s.module.closeSession(s.handle)
 	}
 }
 

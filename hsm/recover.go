@@ -229,6 +229,11 @@ func (t *Token) loginNow(always bool) error {
 			return nil
 		}
 	}
+	// Sessions and handles from before are not to be used: while the login is under
+	// way the same numbers may come to mean others. Nor are those that are opened
+	// before it is done.
+	t.epoch.Add(1)
+	defer t.epoch.Add(1)
 	// The slot may be another since: ask for the token by its serial number, so
 	// that the PIN never goes to a token that only has the same label.
 	info, err := t.module.find(Selector{Label: t.info.Label, Serial: t.info.Serial})
@@ -240,16 +245,15 @@ func (t *Token) loginNow(always bool) error {
 		return failed("C_OpenSession", err)
 	}
 	if err := t.logIn(anchor); err != nil {
-		_ = c.CloseSession(anchor)
+		t.module.closeSession(anchor)
 		return err
 	}
-	if t.generation.Load() == generation {
-		_ = c.CloseSession(t.anchor) // most often it is dead already
+	if t.generation.Load() == generation && t.anchor != anchor {
+		t.module.closeSession(t.anchor)
 	}
 	t.anchor = anchor
 	t.slot.Store(uint64(info.Slot))
 	t.generation.Store(generation)
-	t.epoch.Add(1) // sessions and handles from before are not to be used
 	return nil
 }
 

@@ -23,7 +23,7 @@ import (
 
 // Times are short, so that a test of a deadline does not take one's patience.
 const (
-	callTimeout  = 300 * time.Millisecond
+	callTimeout  = time.Second
 	recoverEvery = 100 * time.Millisecond
 )
 

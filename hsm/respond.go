@@ -46,11 +46,17 @@ func (t *Token) respondOnce(ctx context.Context, key card.AdminKey, alg card.Alg
 	// comes back.
 	challenge = slices.Clone(challenge)
 	return run(ctx, t, func(s *session) (card.Response, error) {
+		// Where another login comes in between, the handle may mean another key.
+		stale := failed("C_DeriveKey", pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
 		if s.epoch != epoch {
-			// Another login came in between: the handle may mean another key by now.
-			return nil, failed("C_DeriveKey", pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
+			return nil, stale
 		}
-		return s.answer(master, key, alg, challenge)
+		response, err := s.answer(master, key, alg, challenge)
+		if err == nil && t.epoch.Load() != epoch {
+			response.Wipe()
+			return nil, stale
+		}
+		return response, err
 	})
 }
 

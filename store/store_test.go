@@ -293,8 +293,6 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
-// A response that worked says nothing of those given out after it, however late
-// its outcome is reported.
 // An answer is not written where what it rests on was changed after it was read.
 func TestGroundsStand(t *testing.T) {
 	entry := audit.Entry{Time: moment, Action: audit.CardPut, Outcome: audit.Permit, Client: "idm"}
@@ -354,6 +352,8 @@ func keepKey(t *testing.T, s *store.Store, state custody.State) {
 	}
 }
 
+// A response that worked says nothing of those given out after it, however late
+// its outcome is reported.
 func TestConfirmReachesBackOnly(t *testing.T) {
 	s, ctx := newStore(t), t.Context()
 	for _, step := range []struct {
