@@ -119,7 +119,8 @@ func (s *Signer) Close(ctx context.Context) error {
 	if s.context == nil {
 		return nil
 	}
-	err := s.token.module.unshare(ctx, func() { _ = s.context.Close() })
-	s.context, s.key = nil, nil
-	return err
+	return s.token.module.unshare(ctx, func() {
+		_ = s.context.Close()
+		s.context, s.key = nil, nil
+	})
 }
