@@ -34,6 +34,11 @@ func (t *Token) Respond(ctx context.Context, key card.AdminKey, alg card.Algorit
 		response, err = t.respondOnce(ctx, key, alg, challenge)
 		t.trip(err)
 	}
+	if ofUnwrapping(err) {
+		// Whichever way a token refuses a wrapped key, callers see the same: who could
+		// tell bad padding from another fault could have the key guessed byte by byte.
+		err = unfitInput("the token does not unwrap the card's key: %v", err)
+	}
 	return response, err
 }
 

@@ -71,7 +71,7 @@ func problems() []problem {
 		{string(unblock.UseCaseOff), http.StatusForbidden, "Unblock card remote is switched off", "An administrator can switch it on for this card type and state; it is off until then."},
 		{string(unblock.CardDataStale), http.StatusConflict, "The card's data is too old", "Have the card synchronised from its source, then try again."},
 		{string(unblock.CardDataMissing), http.StatusConflict, "The card's data is incomplete", "Register what the card's profile makes its admin key from: its CUID, its KDD or its wrapped key."},
-		{string(unblock.PolicyDenied), http.StatusForbidden, "The operator policy does not permit this", "The detail says which policy decided, in its own words."},
+		{string(unblock.PolicyDenied), http.StatusForbidden, "The operator policy does not permit this", "Do as the detail says, or leave it to somebody whom the policy permits."},
 		{string(unblock.AttemptsExhausted), http.StatusConflict, "The card has no attempt left to give", "Report the outcome of the processes before. Where none worked, replace the card."},
 		{string(unblock.KeyNotUsable), http.StatusConflict, "The master key is not used in its state", "Tell a security officer: the key is suspended, compromised, destroyed or not yet active. Cards of a compromised key have to be issued anew."},
 		{string(unblock.ChallengeNotHex), http.StatusUnprocessableEntity, "The challenge is not hex", "Read the challenge from the card's screen again; it has the digits 0-9 and A-F."},
