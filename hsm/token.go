@@ -129,13 +129,14 @@ func (m *Module) Open(ctx context.Context, c Config) (*Token, error) {
 		t.cancel()
 		return nil, fmt.Errorf("log in to token %q: %w", info.Label, err)
 	}
+	// Before there are sessions, which take it from here.
+	mechanisms, err := t.mechanisms(ctx)
+	t.nativeCounter = slices.Contains(mechanisms, ckmSP800108Counter)
 	for range c.Sessions {
 		go t.work(t.pool.add())
 	}
 	go t.watch()
-	mechanisms, err := t.mechanisms(ctx)
 	if err == nil {
-		t.nativeCounter = slices.Contains(mechanisms, ckmSP800108Counter)
 		err = t.reload(ctx)
 	}
 	if err != nil {
@@ -244,10 +245,14 @@ func (t *Token) openSession(flags uint) (*session, error) {
 
 // mechanisms lists the token's mechanisms by their CKM_ numbers.
 func (t *Token) mechanisms(ctx context.Context) ([]uint, error) {
-	return run(ctx, t, func(s *session) ([]uint, error) {
-		list, err := s.ctx.GetMechanismList(uint(t.slot.Load()))
-		if err := s.call("C_GetMechanismList", err); err != nil {
-			return nil, err
+	if err := t.usable(); err != nil {
+		return nil, err
+	}
+	t.calls.Add(1)
+	return within(ctx, t.module, t.config.CallTimeout, func() ([]uint, error) {
+		list, err := t.module.ctx.GetMechanismList(uint(t.slot.Load()))
+		if err != nil {
+			return nil, failed("C_GetMechanismList", err)
 		}
 		numbers := make([]uint, len(list))
 		for i, m := range list {
