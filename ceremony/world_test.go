@@ -38,7 +38,7 @@ type room struct {
 	records int
 }
 
-func newRoom(t *testing.T) *room {
+func newRoom(t testing.TB) *room {
 	t.Helper()
 	r := &room{fixture: softhsmtest.New(t), dir: t.TempDir()}
 	// The transport key pair takes its time.
@@ -65,7 +65,7 @@ func (r *room) write(t *testing.T, name string, content []byte) {
 }
 
 // script parses head and the steps.
-func (r *room) script(t *testing.T, steps string) *ceremony.Script {
+func (r *room) script(t testing.TB, steps string) *ceremony.Script {
 	t.Helper()
 	s, err := ceremony.Parse(r.path("ceremony.yaml"), []byte(fmt.Sprintf(head, r.fixture.Label)+steps))
 	if err != nil {
@@ -112,7 +112,7 @@ func clock() func() time.Time {
 }
 
 // keys lists the master keys in the token, as in "fleet 1".
-func (r *room) keys(t *testing.T) (names []string) {
+func (r *room) keys(t testing.TB) (names []string) {
 	t.Helper()
 	keys, err := r.token.Keys(context.WithoutCancel(t.Context()))
 	if err != nil {
