@@ -51,17 +51,19 @@ func (t *Token) respondOnce(ctx context.Context, key card.AdminKey, alg card.Alg
 	// comes back.
 	challenge = slices.Clone(challenge)
 	return run(ctx, t, func(s *session) (card.Response, error) {
-		// Where another login comes in between, the handle may mean another key.
-		stale := failed("C_DeriveKey", pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
-		if s.epoch != epoch {
-			return nil, stale
+		var response card.Response
+		if s.epoch == epoch {
+			var err error
+			if response, err = s.answer(master, key, alg, challenge); err != nil {
+				return nil, err
+			}
+			if t.epoch.Load() == epoch {
+				return response, nil
+			}
 		}
-		response, err := s.answer(master, key, alg, challenge)
-		if err == nil && t.epoch.Load() != epoch {
-			response.Wipe()
-			return nil, stale
-		}
-		return response, err
+		// Another login came in between: the handle may have meant another key.
+		response.Wipe()
+		return nil, failed("C_DeriveKey", pkcs11.Error(pkcs11.CKR_KEY_HANDLE_INVALID))
 	})
 }
 
