@@ -16,6 +16,7 @@ import (
 	"latchkey/card"
 	"latchkey/card/family"
 	"latchkey/hsm"
+	"latchkey/identity"
 	"latchkey/policy"
 )
 
@@ -247,9 +248,17 @@ func checkOperators(list []operator, fault report) []policy.Operator {
 		lines(place+".unit", false, fault, o.Unit)
 		lines(place+".roles", true, fault, o.Roles...)
 		lines(place+".groups", true, fault, o.Groups...)
-		operators = append(operators, policy.Operator{ID: o.ID, Name: or(o.Name, o.ID), Roles: o.Roles, Groups: o.Groups, Unit: o.Unit})
+		operators = append(operators, policy.Operator{ID: o.ID, Name: or(o.Name, o.ID), Roles: roles(o.Roles), Groups: o.Groups, Unit: o.Unit})
 	}
 	return operators
+}
+
+func roles(names []string) []identity.Role {
+	var roles []identity.Role
+	for _, n := range names {
+		roles = append(roles, identity.Role(n))
+	}
+	return roles
 }
 
 func checkClients(list []client, operators []policy.Operator, fault report) []Client {

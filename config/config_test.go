@@ -15,6 +15,7 @@ import (
 	"latchkey/card/family"
 	"latchkey/config"
 	"latchkey/hsm"
+	"latchkey/identity"
 	"latchkey/policy"
 	"latchkey/softhsm-test/throwawayca"
 )
@@ -521,7 +522,7 @@ operators:
 		t.Fatal(err)
 	}
 	want := []policy.Operator{
-		{ID: "anna", Name: "Anna Blom", Roles: []string{"operator"}, Groups: []string{"help-desk"}, Unit: "it"},
+		{ID: "anna", Name: "Anna Blom", Roles: []identity.Role{identity.Operator}, Groups: []string{"help-desk"}, Unit: "it"},
 		{ID: "omar", Name: "omar"},
 	}
 	if diff := cmp.Diff(want, c.Operators); diff != "" {

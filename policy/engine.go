@@ -55,10 +55,21 @@ func (e *Engine) Version() string { return e.version }
 // Decide answers the request. An error means that there is no answer, which is to
 // be taken for a no: a policy could not be evaluated, or the context has ended.
 func (e *Engine) Decide(ctx context.Context, r Request) (Decision, error) {
+	request, entities := translate(r)
+	return e.decide(ctx, request, entities)
+}
+
+// View tells whether the operator may know of the card at all. Errors are those
+// of Decide.
+func (e *Engine) View(ctx context.Context, r ViewRequest) (Decision, error) {
+	request, entities := translateView(r)
+	return e.decide(ctx, request, entities)
+}
+
+func (e *Engine) decide(ctx context.Context, request cedar.Request, entities cedar.EntityMap) (Decision, error) {
 	if err := ctx.Err(); err != nil {
 		return Decision{}, fmt.Errorf("decide by policy: %w", err)
 	}
-	request, entities := translate(r)
 	verdict, grounds := cedar.Authorize(e.policies, entities, request)
 	if len(grounds.Errors) != 0 {
 		// Another policy may have permitted or forbidden; what the broken one

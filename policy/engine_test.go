@@ -11,14 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"latchkey/card"
+	"latchkey/identity"
 	"latchkey/policy"
 )
 
 // request is one that the built-in policies permit.
 func request() policy.Request {
 	return policy.Request{
-		Operator: policy.Operator{ID: "anna", Name: "Anna Blom", Roles: []string{"operator"}, Groups: []string{"help-desk"}, Unit: "it"},
-		Client:   "identity-manager", Delegated: true,
+		Operator: policy.Operator{ID: "anna", Name: "Anna Blom", Roles: []identity.Role{identity.Operator}, Groups: []string{"help-desk"}, Unit: "it"},
+		Client:   "identity-manager", Means: identity.ByName,
 		Card: card.Card{
 			Serial: "4711", Type: "staff", State: "blocked",
 			Holder: card.Holder{ID: "bo", Name: "Bo Ek", Groups: []string{"finance"}, State: "active"},
@@ -49,22 +50,24 @@ func TestDefaultPolicies(t *testing.T) {
 			func(*policy.Request) {}, true, []string{"operator-with-reason"}, permit,
 		},
 		"supervisor": {
-			func(r *policy.Request) { r.Operator.Roles = []string{"supervisor"} },
+			func(r *policy.Request) { r.Operator.Roles = []identity.Role{identity.Supervisor} },
 			true, []string{"operator-with-reason"}, permit,
 		},
 		"operator with own certificate": {
-			func(r *policy.Request) { r.Delegated = false },
+			func(r *policy.Request) { r.Means = identity.ByCertificate },
 			true, []string{"operator-with-reason"}, permit,
 		},
 		"no role": {
 			func(r *policy.Request) { r.Operator.Roles = nil }, false, nil, nothing,
 		},
 		"another role": {
-			func(r *policy.Request) { r.Operator.Roles = []string{"administrator", "security-officer"} },
+			func(r *policy.Request) {
+				r.Operator.Roles = []identity.Role{identity.Administrator, identity.SecurityOfficer}
+			},
 			false, nil, nothing,
 		},
 		"role in other letters": {
-			func(r *policy.Request) { r.Operator.Roles = []string{"Operator", "operator "} },
+			func(r *policy.Request) { r.Operator.Roles = []identity.Role{"Operator", "operator "} },
 			false, nil, nothing,
 		},
 		"group named like a role": {
@@ -82,7 +85,10 @@ func TestDefaultPolicies(t *testing.T) {
 			false, []string{"not-own-card"}, own,
 		},
 		"supervisor's own card": {
-			func(r *policy.Request) { r.Operator.Roles = []string{"supervisor"}; r.Card.Holder.ID = "anna" },
+			func(r *policy.Request) {
+				r.Operator.Roles = []identity.Role{identity.Supervisor}
+				r.Card.Holder.ID = "anna"
+			},
 			false, []string{"not-own-card"}, own,
 		},
 		"privileged holder": {
@@ -99,7 +105,7 @@ func TestDefaultPolicies(t *testing.T) {
 		"privileged holder, supervisor": {
 			func(r *policy.Request) {
 				r.Card.Holder.Groups = []string{"privileged"}
-				r.Operator.Roles = []string{"operator", "supervisor"}
+				r.Operator.Roles = []identity.Role{identity.Operator, identity.Supervisor}
 			},
 			true, []string{"operator-with-reason"}, permit,
 		},

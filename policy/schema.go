@@ -25,6 +25,7 @@ const (
 )
 
 func unblockAction() cedar.EntityUID { return cedar.NewEntityUID("Action", "unblock") }
+func viewAction() cedar.EntityUID    { return cedar.NewEntityUID("Action", "view") }
 
 // rules checks policies against the schema.
 type rules struct {

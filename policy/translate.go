@@ -4,10 +4,24 @@ import (
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
+
+	"latchkey/identity"
 )
 
-// translate puts a request into the words of latchkey.cedarschema.
+// translate puts a request to unblock into the words of latchkey.cedarschema.
 func translate(r Request) (cedar.Request, cedar.EntityMap) {
+	request, entities := translateView(ViewRequest{Operator: r.Operator, Client: r.Client, Card: r.Card, Type: r.Type})
+	request.Action = unblockAction()
+	request.Context = cedar.NewRecord(cedar.RecordMap{
+		"reason":    cedar.String(strings.TrimSpace(r.Reason)),
+		"delegated": cedar.Boolean(r.Means == identity.ByName || r.Means == identity.ByPassedToken),
+		"client":    cedar.NewEntityUID(clientType, cedar.String(r.Client)),
+	})
+	return request, entities
+}
+
+// translateView does the same for a request to see a card.
+func translateView(r ViewRequest) (cedar.Request, cedar.EntityMap) {
 	operator := cedar.NewEntityUID(operatorType, cedar.String(r.Operator.ID))
 	client := cedar.NewEntityUID(clientType, cedar.String(r.Client))
 	kind := cedar.NewEntityUID(cardTypeType, cedar.String(r.Card.Type))
@@ -46,12 +60,10 @@ func translate(r Request) (cedar.Request, cedar.EntityMap) {
 	}
 	return cedar.Request{
 		Principal: operator,
-		Action:    unblockAction(),
+		Action:    viewAction(),
 		Resource:  card,
 		Context: cedar.NewRecord(cedar.RecordMap{
-			"reason":    cedar.String(strings.TrimSpace(r.Reason)),
-			"delegated": cedar.Boolean(r.Delegated),
-			"client":    client,
+			"client": client,
 		}),
 	}, entities
 }
@@ -62,7 +74,7 @@ func withUnit(attributes cedar.RecordMap, unit string) {
 	}
 }
 
-func set(texts []string) cedar.Set {
+func set[T ~string](texts []T) cedar.Set {
 	values := make([]cedar.Value, len(texts))
 	for i, t := range texts {
 		values[i] = cedar.String(t)

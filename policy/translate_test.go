@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"latchkey/card"
+	"latchkey/identity"
 )
 
 // What translate makes is what the schema says, so that a policy that the schema
@@ -16,8 +17,8 @@ func TestTranslateFollowsSchema(t *testing.T) {
 	for name, r := range map[string]Request{
 		"empty": {},
 		"full": {
-			Operator: Operator{ID: "anna", Name: "Anna", Roles: []string{"operator", "operator"}, Groups: []string{"a"}, Unit: "it"},
-			Client:   "idm", Delegated: true, Reason: "PIN forgotten",
+			Operator: Operator{ID: "anna", Name: "Anna", Roles: []identity.Role{"operator", "operator"}, Groups: []string{"a"}, Unit: "it"},
+			Client:   "idm", Means: identity.ByName, Reason: "PIN forgotten",
 			Card: card.Card{Serial: "1", Type: "staff", State: "active", Holder: card.Holder{ID: "bo", Groups: []string{"b"}, Unit: "it"}},
 			Type: card.Type{ID: "staff", Name: "Staff", Profile: "gids"},
 		},

@@ -29,6 +29,7 @@ import (
 	"latchkey/card"
 	"latchkey/custody"
 	"latchkey/hsm"
+	"latchkey/identity"
 	"latchkey/policy"
 	"latchkey/server/api"
 	softhsmtest "latchkey/softhsm-test"
@@ -174,7 +175,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	}
 	desk, err := unblock.New(unblock.Config{
 		Cards: w.store, Profiles: worldProfiles(), Policy: engine, Keys: office, HSM: w.token, Ledger: w.store,
-		Operators:  operators{"anna": {ID: "anna", Name: "Anna", Roles: []string{"operator"}}},
+		Operators:  operators{"anna": {ID: "anna", Name: "Anna", Roles: []identity.Role{identity.Operator}}},
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute,
 		Now: w.clock.Now, NewID: uuid.NewString,

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/identity"
 	"latchkey/policy"
 )
 
@@ -242,9 +244,14 @@ func (d *Desk) cardDataFresh(_ context.Context, a *attempt) *Refusal {
 }
 
 func (d *Desk) policyPermits(ctx context.Context, a *attempt) *Refusal {
-	var err error
+	// An address that cannot be read is unknown, and policies have to ask whether
+	// it is known.
+	address, err := netip.ParseAddr(a.caller.Address)
+	if err != nil {
+		address = netip.Addr{}
+	}
 	a.decision, err = d.Policy.Decide(ctx, policy.Request{
-		Operator: a.who, Client: a.caller.Client, Delegated: a.delegated(),
+		Operator: a.who, Means: a.caller.means(), Client: a.caller.Client, Address: address, Now: d.Now(),
 		Card: a.card, Type: a.kind, Reason: a.reason,
 	})
 	switch {
@@ -367,7 +374,16 @@ func (d *Desk) newProcess(a *attempt, now time.Time) Process {
 	}
 }
 
-func (a *attempt) delegated() bool { return a.caller.Operator == "" }
+// means tells how the operator is established on whose behalf the caller calls.
+func (c Caller) means() identity.Means {
+	switch {
+	case c.Operator != "":
+		return identity.ByCertificate
+	case c.NamesOperators:
+		return identity.ByName
+	}
+	return ""
+}
 
 // entry is what the audit log is to hold of the attempt as far as it got.
 func (a *attempt) entry(now time.Time) audit.Entry {
@@ -387,12 +403,7 @@ func (a *attempt) entry(now time.Time) audit.Entry {
 // sign writes down who called.
 func (c Caller) sign(e *audit.Entry) {
 	e.Client, e.Address, e.RequestID = c.Client, c.Address, c.RequestID
-	switch {
-	case c.Operator != "":
-		e.Delegation = "own certificate"
-	case c.NamesOperators:
-		e.Delegation = "named by the client"
-	}
+	e.Delegation = string(c.means())
 }
 
 // refused writes a no to the audit log. The answer is no whether or not that

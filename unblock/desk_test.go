@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/identity"
 	"latchkey/policy"
 	"latchkey/unblock"
 )
@@ -142,17 +144,16 @@ func TestRespondInOneCall(t *testing.T) {
 // policy and the log hear which.
 func TestOperator(t *testing.T) {
 	backendCaller := backend().caller
-	own := unblock.Caller{Client: "anna-laptop", Operator: "anna"}
+	own := unblock.Caller{Client: "anna-laptop", Operator: "anna", Address: "192.0.2.7"}
 	for name, test := range map[string]struct {
 		caller     unblock.Caller
 		named      string
 		operator   string
-		delegated  bool
 		delegation string
 	}{
-		"named by a backend":          {backendCaller, "omar", "omar", true, "named by the client"},
-		"own certificate":             {own, "", "anna", false, "own certificate"},
-		"own certificate, names self": {own, "anna", "anna", false, "own certificate"},
+		"named by a backend":          {backendCaller, "omar", "omar", "named by the client"},
+		"own certificate":             {own, "", "anna", "own certificate"},
+		"own certificate, names self": {own, "anna", "anna", "own certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -162,10 +163,11 @@ func TestOperator(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := policy.Request{
-				Operator: w.operators[test.operator], Client: test.caller.Client, Delegated: test.delegated,
-				Card: w.card, Type: w.kind, Reason: "PIN forgotten",
+				Operator: w.operators[test.operator], Client: test.caller.Client, Now: moment,
+				Means: identity.Means(test.delegation), Address: netip.MustParseAddr(test.caller.Address),
+				Card:  w.card, Type: w.kind, Reason: "PIN forgotten",
 			}
-			if diff := cmp.Diff([]policy.Request{want}, w.asked); diff != "" {
+			if diff := cmp.Diff([]policy.Request{want}, w.asked, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 				t.Errorf("policy request (-want +got):\n%s", diff)
 			}
 			e := w.changes[0].Entry

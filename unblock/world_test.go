@@ -11,6 +11,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/identity"
 	"latchkey/policy"
 	"latchkey/unblock"
 )
@@ -66,8 +67,8 @@ func newWorld(t *testing.T) *world {
 			Scheme: card.LatchkeyV1, MasterKey: "cards", MasterKeyVersion: 1, Retry: card.RetryUnknown,
 		},
 		operators: map[string]policy.Operator{
-			"anna": {ID: "anna", Name: "Anna Blom", Roles: []string{"operator"}},
-			"omar": {ID: "omar", Name: "Omar Ahlgren", Roles: []string{"operator"}},
+			"anna": {ID: "anna", Name: "Anna Blom", Roles: []identity.Role{identity.Operator}},
+			"omar": {ID: "omar", Name: "Omar Ahlgren", Roles: []identity.Role{identity.Operator}},
 		},
 		decision: policy.Decision{Allow: true, Policies: []string{"operators"}, Why: "Operators may.", Version: "v1"},
 		ledger:   ledger{processes: make(map[string]unblock.Process)},

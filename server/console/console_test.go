@@ -20,6 +20,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/identity"
 	"latchkey/policy"
 	"latchkey/store"
 	"latchkey/unblock"
@@ -77,7 +78,7 @@ func (g *registry) Profile(string) (card.Profile, error) {
 }
 
 func (g *registry) Operator(_ context.Context, id string) (policy.Operator, error) {
-	return policy.Operator{ID: id, Name: id, Roles: []string{"operator"}}, nil
+	return policy.Operator{ID: id, Name: id, Roles: []identity.Role{identity.Operator}}, nil
 }
 
 func (g *registry) Usable(context.Context, string, int) (string, error) { return "", nil }
