@@ -42,8 +42,14 @@ type Card struct {
 	// key was derived from when the card was issued. 0 means "not said": the
 	// profile's version is then written down at the card's first registration.
 	MasterKeyVersion int
-	Holder           Holder
-	// SyncedAt is when the card data was last confirmed by its source.
+	// Unit is the organisational unit that the card belongs to, and Assurance how
+	// sure its issuer was of the holder, in the card management system's own words.
+	// Both may be empty; they are there for operator policies.
+	Unit, Assurance string
+	Holder          Holder
+	// Source is which source of card data confirmed the card last: the name of the
+	// client that sent it, or of the configured source that was asked. SyncedAt is when.
+	Source   string
 	SyncedAt time.Time
 }
 
@@ -55,6 +61,8 @@ type Holder struct {
 	EmployeeNumber string
 	Unit           string
 	Groups         []string
+	// Privileged tells that the holder's accounts can do more harm than others'.
+	Privileged bool
 	// State is a key of the configured holder States.
 	State string
 }
@@ -143,6 +151,8 @@ func (c Card) Faults(cards, holders States) []Fault {
 	if strings.ContainsAny(c.Serial, "\u200c\u200d") {
 		add("serial", "has a character that is not seen")
 	}
+	text("unit", c.Unit, MaxText, false)
+	text("assurance", c.Assurance, MaxID, false)
 	text("holder.id", c.Holder.ID, MaxID, true)
 	text("holder.name", c.Holder.Name, MaxText, true)
 	text("holder.email", c.Holder.Email, MaxText, false)

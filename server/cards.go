@@ -165,7 +165,7 @@ func (s *Server) registration(caller unblock.Caller) *registration {
 // refuses it with all its faults.
 func (r *registration) prepare(ctx context.Context, body api.Card) (store.CardPut, error) {
 	c, faults := cardOf(body)
-	c.SyncedAt = r.Now()
+	c.Source, c.SyncedAt = r.caller.Client, r.Now()
 	faults = append(faults, c.Faults(r.CardStates, r.HolderStates)...)
 	profile, err := r.profileOf(ctx, c.Type)
 	switch {
@@ -332,7 +332,7 @@ func cardOf(body api.Card) (card.Card, []card.Fault) {
 		Serial: body.Serial, Type: body.Type, State: body.State,
 		CUID: binary("cuid", body.CUID), KDD: binary("kdd", body.KDD),
 		WrappedKey: binary("wrapped_key", body.WrappedKey), MasterKeyVersion: body.MasterKeyVersion,
-		Holder: card.Holder(body.Holder),
+		Unit: body.Unit, Assurance: body.Assurance, Holder: card.Holder(body.Holder),
 	}
 	return c, faults
 }
@@ -342,6 +342,7 @@ func cardBody(c card.Card) api.Card {
 		Serial: c.Serial, Type: c.Type, State: c.State,
 		CUID: hex.EncodeToString(c.CUID), KDD: hex.EncodeToString(c.KDD),
 		HasWrappedKey: len(c.WrappedKey) != 0, MasterKeyVersion: c.MasterKeyVersion,
-		Holder: api.Holder(c.Holder), SyncedAt: c.SyncedAt,
+		Unit: c.Unit, Assurance: c.Assurance, Holder: api.Holder(c.Holder),
+		Source: c.Source, SyncedAt: c.SyncedAt,
 	}
 }

@@ -19,12 +19,13 @@ func TestRegistration(t *testing.T) {
 	w.stock()
 	put := aCard("gids")
 	put.CUID, put.KDD = "4c4b00ff", "00112233445566778899"
-	put.Holder.Groups = []string{"staff"}
+	put.Unit, put.Assurance = "Badge office", "high"
+	put.Holder.Groups, put.Holder.Privileged = []string{"staff"}, true
 	var created, read, again api.Card
 	w.must(http.StatusCreated, &created, "backend", "PUT", "/v1/cards/NEW", put)
 	w.must(http.StatusOK, &read, "anna", "GET", "/v1/cards/NEW", nil)
 	want := put
-	want.Serial, want.MasterKeyVersion, want.SyncedAt = "NEW", 1, w.clock.Now()
+	want.Serial, want.MasterKeyVersion, want.Source, want.SyncedAt = "NEW", 1, "backend", w.clock.Now()
 	for name, got := range map[string]api.Card{"answer": created, "read": read} {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)

@@ -31,9 +31,8 @@ type CardPut struct {
 }
 
 // PutCard registers a card or brings its data up to date, and writes the audit
-// entry in the same transaction. Where nothing but SyncedAt differs the card is
-// Unchanged: the new time is stored and no audit entry is written, so that a
-// nightly synchronisation does not bury the decisions in the log.
+// entry in the same transaction. Where nothing but Source and SyncedAt differs the
+// card is Unchanged: both are stored and no audit entry is written, so that a nightly synchronisation does not bury the decisions in the log.
 //
 // A MasterKeyVersion of 0 keeps the version that is stored: what a card's admin
 // key was derived from at its issuance does not change because somebody left it
@@ -80,14 +79,16 @@ func (s *Store) PutCards(ctx context.Context, puts []CardPut) ([]Result, error) 
 
 // cardColumns are the columns that a card is read from, in scanCard's order.
 const cardColumns = `serial, type, state, cuid, kdd, wrapped_key, master_key_version,
-	holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at`
+	holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at,
+	unit, assurance, holder_privileged, source`
 
 func scanCard(row scanner) (card.Card, error) {
 	var c card.Card
 	var groups []byte
 	var synced sql.NullInt64
 	err := row.Scan(&c.Serial, &c.Type, &c.State, &c.CUID, &c.KDD, &c.WrappedKey, &c.MasterKeyVersion,
-		&c.Holder.ID, &c.Holder.Name, &c.Holder.Email, &c.Holder.EmployeeNumber, &c.Holder.Unit, &groups, &c.Holder.State, &synced)
+		&c.Holder.ID, &c.Holder.Name, &c.Holder.Email, &c.Holder.EmployeeNumber, &c.Holder.Unit, &groups, &c.Holder.State, &synced,
+		&c.Unit, &c.Assurance, &c.Holder.Privileged, &c.Source)
 	if err != nil {
 		return card.Card{}, err
 	}
@@ -114,7 +115,7 @@ func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
 			c.WrappedKey = stored.WrappedKey
 		}
 		if sameCard(stored, c) {
-			_, err := tx.exec(`UPDATE cards SET synced_at = ?2 WHERE serial = ?1`, c.Serial, micros(c.SyncedAt))
+			_, err := tx.exec(`UPDATE cards SET synced_at = ?2, source = ?3 WHERE serial = ?1`, c.Serial, micros(c.SyncedAt), c.Source)
 			return Unchanged, err
 		}
 	}
@@ -123,27 +124,29 @@ func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
 		return "", err
 	}
 	_, err = tx.exec(`INSERT INTO cards (`+cardColumns+`, serial_folded, holder_folded)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
 		ON CONFLICT (serial) DO UPDATE SET (type, state, cuid, kdd, wrapped_key, master_key_version,
-			holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at, holder_folded)
-		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?17)`,
+			holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at,
+			unit, assurance, holder_privileged, source, holder_folded)
+		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?21)`,
 		c.Serial, c.Type, c.State, c.CUID, c.KDD, c.WrappedKey, c.MasterKeyVersion,
 		c.Holder.ID, c.Holder.Name, c.Holder.Email, c.Holder.EmployeeNumber, c.Holder.Unit, string(groups), c.Holder.State, micros(c.SyncedAt),
-		fold(c.Serial), foldHolder(c.Holder))
+		c.Unit, c.Assurance, c.Holder.Privileged, c.Source, fold(c.Serial), foldHolder(c.Holder))
 	if err != nil {
 		return "", err
 	}
 	return result, tx.log(e)
 }
 
-// sameCard tells whether nothing but SyncedAt differs.
+// sameCard tells whether nothing but Source and SyncedAt differs.
 func sameCard(a, b card.Card) bool {
 	return a.Serial == b.Serial && a.Type == b.Type && a.State == b.State &&
 		bytes.Equal(a.CUID, b.CUID) && bytes.Equal(a.KDD, b.KDD) &&
+		a.Unit == b.Unit && a.Assurance == b.Assurance &&
 		bytes.Equal(a.WrappedKey, b.WrappedKey) && a.MasterKeyVersion == b.MasterKeyVersion &&
 		a.Holder.ID == b.Holder.ID && a.Holder.Name == b.Holder.Name && a.Holder.Email == b.Holder.Email &&
 		a.Holder.EmployeeNumber == b.Holder.EmployeeNumber && a.Holder.Unit == b.Holder.Unit &&
-		slices.Equal(a.Holder.Groups, b.Holder.Groups) && a.Holder.State == b.Holder.State
+		slices.Equal(a.Holder.Groups, b.Holder.Groups) && a.Holder.Privileged == b.Holder.Privileged && a.Holder.State == b.Holder.State
 }
 
 // Card finds a card by its serial number, character by character, or gives

@@ -70,8 +70,9 @@ func sampleCard(serial string) card.Card {
 		CUID: []byte{0, 1, 0xff}, KDD: []byte("0123456789"), WrappedKey: []byte("a key, wrapped"), MasterKeyVersion: 2,
 		Holder: card.Holder{
 			ID: "h-1", Name: "Anna Müller", Email: "anna@example.org", EmployeeNumber: "4711",
-			Unit: "Sales", Groups: []string{"b", "a"}, State: "active",
+			Unit: "Sales", Groups: []string{"b", "a"}, Privileged: true, State: "active",
 		},
+		Unit: "Badge office", Assurance: "high", Source: "idm",
 		SyncedAt: moment,
 	}
 }
@@ -120,9 +121,9 @@ func TestCardsRoundTrip(t *testing.T) {
 
 	// A synchronisation that brings nothing new refreshes the time and no more.
 	later := full
-	later.SyncedAt, later.MasterKeyVersion, later.WrappedKey = moment.Add(time.Hour), 0, nil
+	later.SyncedAt, later.MasterKeyVersion, later.WrappedKey, later.Source = moment.Add(time.Hour), 0, nil, "hr"
 	same(t, "put with a new time only", must[store.Result](t)(s.PutCard(ctx, later, entry)), store.Unchanged)
-	stored.SyncedAt = kept(later.SyncedAt)
+	stored.SyncedAt, stored.Source = kept(later.SyncedAt), "hr"
 	same(t, "refreshed card", must[card.Card](t)(s.Card(ctx, "AB 1")), stored)
 
 	// Version 0 keeps the version, and no wrapped key the one there is, also where something else changes.

@@ -92,7 +92,8 @@ func writeCard(w io.Writer, c api.Card) {
 	field(w, "holder", "%s (%s), %s", c.Holder.Name, c.Holder.ID, c.Holder.State)
 	for _, detail := range []struct{ name, value string }{
 		{"e-mail", c.Holder.Email}, {"employee", c.Holder.EmployeeNumber}, {"unit", c.Holder.Unit},
-		{"groups", strings.Join(c.Holder.Groups, ", ")}, {"CUID", c.CUID}, {"KDD", c.KDD},
+		{"groups", strings.Join(c.Holder.Groups, ", ")}, {"privileged", yesOrNothing(c.Holder.Privileged)},
+		{"card unit", c.Unit}, {"assurance", c.Assurance}, {"CUID", c.CUID}, {"KDD", c.KDD},
 	} {
 		if detail.value != "" {
 			field(w, detail.name, "%s", detail.value)
@@ -104,7 +105,18 @@ func writeCard(w io.Writer, c api.Card) {
 	if c.MasterKeyVersion != 0 {
 		field(w, "master key", "version %d", c.MasterKeyVersion)
 	}
-	field(w, "confirmed", "%s", c.SyncedAt.Local().Format(time.DateTime))
+	by := ""
+	if c.Source != "" {
+		by = " by " + c.Source
+	}
+	field(w, "confirmed", "%s%s", c.SyncedAt.Local().Format(time.DateTime), by)
+}
+
+func yesOrNothing(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
 }
 
 func newCardList(a *app) *cobra.Command {

@@ -75,7 +75,10 @@ type Card struct {
 	// server takes it and never tells it; it tells whether there is one.
 	WrappedKey    string    `json:"wrapped_key,omitempty"`
 	HasWrappedKey bool      `json:"has_wrapped_key,omitempty"` // set by the server
+	Unit          string    `json:"unit,omitempty"`            // the card's own, not its holder's
+	Assurance     string    `json:"assurance,omitempty"`       // how sure its issuer was of the holder
 	Holder        Holder    `json:"holder"`
+	Source        string    `json:"source,omitempty"`   // who confirmed the data last; set by the server
 	SyncedAt      time.Time `json:"synced_at,omitzero"` // set by the server
 }
 
@@ -87,6 +90,7 @@ type Holder struct {
 	EmployeeNumber string   `json:"employee_number,omitempty"`
 	Unit           string   `json:"unit,omitempty"`
 	Groups         []string `json:"groups,omitempty"`
+	Privileged     bool     `json:"privileged,omitempty"`
 	State          string   `json:"state"`
 }
 
