@@ -238,8 +238,8 @@ func checkCustody(c *Config, f file, fault report) {
 	}
 }
 
-func checkOperators(list []operator, fault report) []policy.Operator {
-	var operators []policy.Operator
+func checkOperators(list []operator, fault report) []identity.Person {
+	var operators []identity.Person
 	seen := make(map[string]bool)
 	for i, o := range list {
 		place := fmt.Sprintf("operators[%d]", i)
@@ -248,7 +248,7 @@ func checkOperators(list []operator, fault report) []policy.Operator {
 		lines(place+".unit", false, fault, o.Unit)
 		lines(place+".roles", true, fault, o.Roles...)
 		lines(place+".groups", true, fault, o.Groups...)
-		operators = append(operators, policy.Operator{ID: o.ID, Name: or(o.Name, o.ID), Roles: roles(o.Roles), Groups: o.Groups, Unit: o.Unit})
+		operators = append(operators, identity.Person{ID: o.ID, Name: or(o.Name, o.ID), Roles: roles(o.Roles), Groups: o.Groups, Unit: o.Unit})
 	}
 	return operators
 }
@@ -261,11 +261,11 @@ func roles(names []string) []identity.Role {
 	return roles
 }
 
-func checkClients(list []client, operators []policy.Operator, fault report) []Client {
+func checkClients(list []client, operators []identity.Person, fault report) []identity.Client {
 	if len(list) == 0 {
 		fault("clients", "name at least one, or nobody can call")
 	}
-	var clients []Client
+	var clients []identity.Client
 	names, certificates := make(map[string]bool), make(map[string]bool)
 	for i, l := range list {
 		place := fmt.Sprintf("clients[%d]", i)
@@ -285,20 +285,22 @@ func checkClients(list []client, operators []policy.Operator, fault report) []Cl
 			}
 		}
 		if len(l.Roles) == 0 {
-			fault(place+".roles", "name at least one of %s", card.Join(Roles()))
+			fault(place+".roles", "name at least one of %s", card.Join(identity.Roles()))
 		}
 		for _, role := range l.Roles {
-			if !slices.Contains(Roles(), role) {
-				fault(place+".roles", "%q is not one of %s", role, card.Join(Roles()))
+			if !slices.Contains(identity.Roles(), role) {
+				fault(place+".roles", "%q is not one of %s", role, card.Join(identity.Roles()))
 			}
 		}
 		if l.Operator != "" && l.NamesOperators {
 			fault(place, "a client is an operator or names operators, not both")
 		}
-		if l.Operator != "" && !slices.ContainsFunc(operators, func(o policy.Operator) bool { return o.ID == l.Operator }) {
+		if l.Operator != "" && !slices.ContainsFunc(operators, func(o identity.Person) bool { return o.ID == l.Operator }) {
 			fault(place+".operator", "%q is not one of operators", l.Operator)
 		}
-		clients = append(clients, Client(l))
+		clients = append(clients, identity.Client{
+			Name: l.Name, Subject: l.Subject, SAN: l.SAN, Roles: l.Roles, Operator: l.Operator, NamesOperators: l.NamesOperators,
+		})
 	}
 	return clients
 }

@@ -14,7 +14,7 @@ import (
 	"latchkey/card"
 	"latchkey/config/strictyaml"
 	"latchkey/hsm"
-	"latchkey/policy"
+	"latchkey/identity"
 )
 
 // Config is a configuration file without faults, its defaults filled in and its
@@ -31,8 +31,8 @@ type Config struct {
 	Custody Custody
 	Log     string // level
 
-	Clients   []Client
-	Operators []policy.Operator
+	Clients   []identity.Client
+	Operators []identity.Person
 	Profiles  map[string]card.Profile
 }
 
@@ -73,38 +73,6 @@ type Custody struct {
 	Lifetime  time.Duration // of a proposal
 	// Strict has keys that are not in the ledger count as not yet active.
 	Strict bool
-}
-
-// Role is what a client may do; see openapi.yaml's x-roles.
-type Role string
-
-// The roles.
-const (
-	Backend         Role = "backend"
-	Operator        Role = "operator"
-	Supervisor      Role = "supervisor"
-	Administrator   Role = "administrator"
-	SecurityOfficer Role = "security-officer"
-	Auditor         Role = "auditor"
-)
-
-// Roles lists all roles.
-func Roles() []Role {
-	return []Role{Backend, Operator, Supervisor, Administrator, SecurityOfficer, Auditor}
-}
-
-// Client is a caller that is known by its certificate.
-type Client struct {
-	Name string
-	// Exactly one: the certificate's subject as RFC 2253 text, such as
-	// "CN=identity-manager,O=Example", or one of its names, as in
-	// "dns:idm.example.org", "uri:spiffe://example/idm", "email:anna@example.org".
-	Subject, SAN string
-	Roles        []Role
-	// Operator is the operator that the client is; NamesOperators tells that it
-	// is trusted to name others. Never both.
-	Operator       string
-	NamesOperators bool
 }
 
 // Faults is every fault of a configuration file, each with its place.
@@ -164,11 +132,11 @@ func (c *Config) Profile(id string) (card.Profile, error) {
 }
 
 // Operator finds a configured operator, or gives card.ErrNotFound.
-func (c *Config) Operator(_ context.Context, id string) (policy.Operator, error) {
+func (c *Config) Operator(_ context.Context, id string) (identity.Person, error) {
 	for _, o := range c.Operators {
 		if o.ID == id {
 			return o, nil
 		}
 	}
-	return policy.Operator{}, fmt.Errorf("operator %s: %w", id, card.ErrNotFound)
+	return identity.Person{}, fmt.Errorf("operator %s: %w", id, card.ErrNotFound)
 }

@@ -112,8 +112,8 @@ func TestDefaults(t *testing.T) {
 		Limits:  config.Limits{PerSecond: 50, Burst: 100},
 		Custody: config.Custody{Approvals: 1, Lifetime: 24 * time.Hour},
 		Log:     "info",
-		Clients: []config.Client{{
-			Name: "idm", Subject: "CN=idm,O=Example", Roles: []config.Role{config.Backend}, NamesOperators: true,
+		Clients: []identity.Client{{
+			Name: "idm", Subject: "CN=idm,O=Example", Roles: []identity.Role{identity.Backend}, NamesOperators: true,
 		}},
 		Profiles: map[string]card.Profile{"gids": {
 			ID: "gids", Name: "gids", Algorithm: card.TDESECB, ChallengeLen: 8, CardKeyType: card.TDES3,

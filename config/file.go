@@ -7,6 +7,7 @@ import (
 
 	"latchkey/card"
 	"latchkey/config/strictyaml"
+	"latchkey/identity"
 )
 
 // file is the YAML file as it stands.
@@ -72,12 +73,12 @@ type token struct {
 }
 
 type client struct {
-	Name           string `yaml:"name"`
-	Subject        string `yaml:"subject"`
-	SAN            string `yaml:"san"`
-	Roles          []Role `yaml:"roles"`
-	Operator       string `yaml:"operator"`
-	NamesOperators bool   `yaml:"names_operators"`
+	Name           string          `yaml:"name"`
+	Subject        string          `yaml:"subject"`
+	SAN            string          `yaml:"san"`
+	Roles          []identity.Role `yaml:"roles"`
+	Operator       string          `yaml:"operator"`
+	NamesOperators bool            `yaml:"names_operators"`
 }
 
 type operator struct {

@@ -35,6 +35,21 @@ const (
 	ByName        Means = "named by the client"
 )
 
+// Client is a program or a device that calls, as the configuration knows it.
+type Client struct {
+	Name string
+	// Exactly one of the three: the certificate's subject as RFC 2253 text, such as
+	// "CN=identity-manager,O=Example"; one of the certificate's names, as in
+	// "dns:idm.example.org", "uri:spiffe://example/idm", "email:anna@example.org";
+	// or the subject of the tokens that an OpenID provider issues to it.
+	Subject, SAN, TokenSubject string
+	Roles                      []Role
+	// Operator is the ID of the person whose certificate it is; NamesOperators
+	// tells that it is trusted to name others. Never both.
+	Operator       string
+	NamesOperators bool
+}
+
 // Person is somebody who acts, or on whose behalf a client acts.
 type Person struct {
 	ID     string

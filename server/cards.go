@@ -234,12 +234,11 @@ func (r *registration) prepareKey(ctx context.Context, body api.WrappedKey) (sto
 // put is the card with the audit entry that tells of it.
 func (r *registration) put(c card.Card, profile string, action audit.Action, detail string) store.CardPut {
 	r.cards[c.Serial] = c
-	return store.CardPut{Card: c, Entry: audit.Entry{
+	return store.CardPut{Card: c, Entry: signed(r.caller, audit.Entry{
 		Time: r.Now(), Action: action, Outcome: audit.Permit,
-		Client: r.caller.Client, Operator: r.caller.Operator, Address: r.caller.Address, RequestID: r.caller.RequestID,
 		Card: c.Serial, CardType: c.Type, Profile: profile, KeyVersion: c.MasterKeyVersion,
 		Detail: detail,
-	}}
+	})}
 }
 
 // fingerprint tells wrapped keys apart in the audit log.

@@ -74,11 +74,10 @@ func (s *Server) putCardType(c echo.Context) error {
 	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()
-	result, err := s.Directory.PutCardType(ctx, t, audit.Entry{
+	result, err := s.Directory.PutCardType(ctx, t, signed(caller, audit.Entry{
 		Time: t.UpdatedAt, Action: audit.CardTypePut, Outcome: audit.Permit,
-		Client: caller.Client, Operator: caller.Operator, Address: caller.Address, RequestID: caller.RequestID,
 		CardType: t.ID, Profile: t.Profile, Detail: switches(t),
-	})
+	}))
 	if err != nil {
 		return storeFailed(err)
 	}

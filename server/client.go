@@ -10,35 +10,9 @@ import (
 	"strings"
 
 	"golang.org/x/time/rate"
+
+	"latchkey/identity"
 )
-
-// Role is what a client may do; see openapi.yaml's x-roles.
-type Role string
-
-// The roles.
-const (
-	Backend         Role = "backend"
-	Operator        Role = "operator"
-	Supervisor      Role = "supervisor"
-	Administrator   Role = "administrator"
-	SecurityOfficer Role = "security-officer"
-	Auditor         Role = "auditor"
-)
-
-// Client is a caller that is known by its certificate.
-type Client struct {
-	Name string
-	// Subject is the certificate's subject as RFC 2253 text, such as
-	// "CN=identity-manager,O=Example"; SAN is one of its names, as in
-	// "dns:idm.example.org", "uri:spiffe://example/idm", "email:anna@example.org".
-	// One of them is set.
-	Subject, SAN string
-	Roles        []Role
-	// Operator is the operator that the client is; NamesOperators tells that it
-	// is trusted to name others.
-	Operator       string
-	NamesOperators bool
-}
 
 // Rate is how often one client may call.
 type Rate struct {
@@ -49,21 +23,30 @@ type Rate struct {
 // DefaultRate is generous for a backend and far below what the HSM can do.
 func DefaultRate() Rate { return Rate{PerSecond: 50, Burst: 100} }
 
-// client is a Client with its share of the server.
-type client struct {
-	Client
+// share is a caller's share of the server.
+type share struct {
 	calls *rate.Limiter
 	// imports holds the imports under way.
 	imports chan struct{}
 }
 
+func (r Rate) share() *share {
+	return &share{rate.NewLimiter(rate.Limit(r.PerSecond), r.Burst), make(chan struct{}, maxImports)}
+}
+
+// client is a configured client with its share.
+type client struct {
+	identity.Client
+	*share
+}
+
 // clients finds a client by what its certificate says.
 type clients struct{ bySubject, byName map[string]*client }
 
-func newClients(list []Client, limit Rate) (clients, error) {
+func newClients(list []identity.Client, limit Rate) (clients, error) {
 	c := clients{map[string]*client{}, map[string]*client{}}
 	for _, l := range list {
-		known := &client{l, rate.NewLimiter(rate.Limit(limit.PerSecond), limit.Burst), make(chan struct{}, maxImports)}
+		known := &client{l, limit.share()}
 		into, key := c.bySubject, l.Subject
 		if key == "" {
 			into, key = c.byName, l.SAN
@@ -139,9 +122,4 @@ func namesOf(c *x509.Certificate) []string {
 // describe names a certificate to whoever has to add it to the configuration.
 func describe(subject string, c *x509.Certificate) string {
 	return strings.Join(append([]string{subject}, namesOf(c)...), ", ")
-}
-
-// may tells whether the client has one of the roles.
-func (c *client) may(roles []Role) bool {
-	return slices.ContainsFunc(roles, func(r Role) bool { return slices.Contains(c.Roles, r) })
 }

@@ -65,7 +65,7 @@ func (s *Server) importLines(c echo.Context, prepare preparation) error {
 	if err := mediaType(r.Header, api.NDJSON); err != nil {
 		return err
 	}
-	imports := traceOf(r.Context()).client.imports
+	imports := traceOf(r.Context()).party.imports
 	select {
 	case imports <- struct{}{}:
 		defer func() { <-imports }()

@@ -14,6 +14,7 @@ import (
 
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/identity"
 	"latchkey/server/api"
 	"latchkey/store"
 )
@@ -21,7 +22,7 @@ import (
 // officer is the authenticated caller as custody knows it.
 func officer(c echo.Context) custody.Officer {
 	t := traceOf(c.Request().Context())
-	return custody.Officer{Client: t.client.Name, Address: t.address, RequestID: t.requestID}
+	return custody.Officer{Client: t.party.name, Address: t.address, RequestID: t.requestID}
 }
 
 func (s *Server) listKeys(c echo.Context) error {
@@ -283,7 +284,7 @@ func proposalBody(c echo.Context, p custody.Proposal) api.KeyProposal {
 	switch p.State {
 	case custody.Executed, custody.Failed, custody.Unknown:
 		body.Result = &api.KeyResult{KCV: kcvBodies(p.Result.KCV), BackupUnder: p.Result.BackupUnder, Error: p.Result.Error}
-		if traceOf(c.Request().Context()).client.may([]Role{SecurityOfficer}) {
+		if traceOf(c.Request().Context()).party.may([]identity.Role{identity.SecurityOfficer}) {
 			body.Result.Backup = p.Result.Backup
 		}
 	case custody.Open, custody.Executing, custody.Rejected, custody.Withdrawn, custody.Expired:

@@ -15,6 +15,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/identity"
 	"latchkey/policy"
 	"latchkey/server/api"
 	"latchkey/store"
@@ -284,7 +285,8 @@ func TestConsole(t *testing.T) {
 			Report(r, &unblock.Refusal{Code: unblock.CardUnknown, Detail: "detail-to-hide"})
 			http.Error(w, r.URL.Path, http.StatusNotFound)
 		})
-		c.Clients = append(c.Clients, Client{Name: "idle", Subject: "CN=idle,O=Example", Roles: []Role{Auditor}, Operator: "idle"})
+		c.Clients = append(c.Clients, identity.Client{Name: "idle", Subject: "CN=idle,O=Example", Roles: []identity.Role{identity.Auditor}, Operator: "idle"})
+		c.Operators = operators{"anna": worldOperators()["anna"], "idle": {ID: "idle"}}
 	})
 	get := func(client string) int {
 		t.Helper()
@@ -300,7 +302,7 @@ func TestConsole(t *testing.T) {
 		return response.StatusCode
 	}
 	get("anna")
-	if !known || caller.Client != "anna" || caller.Operator != "anna" || caller.Address != "127.0.0.1" || caller.RequestID == "" {
+	if !known || caller.Client != "anna" || caller.Operator == nil || caller.Operator.ID != "anna" || caller.Means != identity.ByCertificate || caller.Address != "127.0.0.1" || caller.RequestID == "" {
 		t.Errorf("the console is told of %+v, known %v", caller, known)
 	}
 	lines := w.logs.FilterMessage("request").All()
@@ -339,7 +341,7 @@ func TestConfig(t *testing.T) {
 	if _, err := New(Config{}); err == nil {
 		t.Error("an empty configuration was taken")
 	}
-	for name, list := range map[string][]Client{
+	for name, list := range map[string][]identity.Client{
 		"no name":        {{Subject: "CN=a"}},
 		"no certificate": {{Name: "a"}},
 		"one twice":      {{Name: "a", Subject: "CN=a"}, {Name: "b", Subject: "CN=a"}},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/identity"
 	"latchkey/unblock"
 )
 
@@ -18,19 +19,19 @@ import (
 type route struct {
 	method, path string
 	handle       echo.HandlerFunc
-	roles        []Role
+	roles        []identity.Role
 }
 
 // routes is everything that can be called, and by whom.
 func (s *Server) routes() []route {
 	var (
-		desk     = []Role{Backend, Operator, Supervisor}
-		readers  = []Role{Backend, Operator, Supervisor, Administrator}
-		writers  = []Role{Backend, Administrator}
-		admins   = []Role{Administrator}
-		officers = []Role{SecurityOfficer}
-		watchers = []Role{SecurityOfficer, Auditor}
-		everyone = []Role{Backend, Operator, Supervisor, Administrator, SecurityOfficer, Auditor}
+		desk     = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor}
+		readers  = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor, identity.Administrator}
+		writers  = []identity.Role{identity.Backend, identity.Administrator}
+		admins   = []identity.Role{identity.Administrator}
+		officers = []identity.Role{identity.SecurityOfficer}
+		watchers = []identity.Role{identity.SecurityOfficer, identity.Auditor}
+		everyone = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor, identity.Administrator, identity.SecurityOfficer, identity.Auditor}
 	)
 	return []route{
 		{http.MethodPost, "/v1/unblocks", s.startUnblock, desk},
@@ -104,8 +105,8 @@ func (s *Server) guarded(r route) echo.HandlerFunc {
 		if fromElsewhere(c.Request()) {
 			return refuse(codeCrossSite, "A browser sent this for a page of another site. Nothing was done.")
 		}
-		if !t.client.may(r.roles) {
-			return refuse(codeRole, fmt.Sprintf("Client %s may not do this. It takes one of the roles %s.", t.client.Name, roleNames(r.roles)))
+		if !t.party.may(r.roles) {
+			return refuse(codeRole, fmt.Sprintf("Client %s may not do this. It takes one of the roles %s.", t.party.name, roleNames(r.roles)))
 		}
 		return r.handle(c)
 	}
@@ -124,10 +125,10 @@ func fromElsewhere(r *http.Request) bool {
 // admit finds out who calls and counts the call.
 func (s *Server) admit(c echo.Context, t *trace) error {
 	var err error
-	if t.client, err = s.clients.identify(c.Request().TLS); err != nil {
+	if t.party, err = s.authenticate(c.Request().Context(), c.Request().TLS); err != nil {
 		return err
 	}
-	turn := t.client.calls.ReserveN(s.Now(), 1)
+	turn := t.party.calls.ReserveN(s.Now(), 1)
 	wait := turn.DelayFrom(s.Now())
 	if wait <= 0 {
 		return nil
@@ -135,7 +136,7 @@ func (s *Server) admit(c echo.Context, t *trace) error {
 	turn.CancelAt(s.Now())
 	seconds := max(1, math.Ceil(wait.Seconds()))
 	c.Response().Header().Set("Retry-After", fmt.Sprintf("%.0f", seconds))
-	return refuse(codeRate, fmt.Sprintf("Client %s calls too often. Wait %.0f s, then try again.", t.client.Name, seconds))
+	return refuse(codeRate, fmt.Sprintf("Client %s calls too often. Wait %.0f s, then try again.", t.party.name, seconds))
 }
 
 // consolePath is where the console is mounted.
@@ -150,7 +151,7 @@ func (s *Server) console(c echo.Context) error {
 		if err := s.admit(c, t); err != nil {
 			return err
 		}
-		if roles := []Role{Operator, Supervisor}; t.client.Operator != "" && !t.client.may(roles) {
+		if roles := []identity.Role{identity.Operator, identity.Supervisor}; t.party.person != nil && !t.party.may(roles) {
 			return refuse(codeRole, fmt.Sprintf("The console takes one of the roles %s.", roleNames(roles)))
 		}
 	}
@@ -158,7 +159,7 @@ func (s *Server) console(c echo.Context) error {
 	return nil
 }
 
-func roleNames(roles []Role) string {
+func roleNames(roles []identity.Role) string {
 	names := make([]string, len(roles))
 	for i, r := range roles {
 		names[i] = string(r)

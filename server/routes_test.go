@@ -5,19 +5,21 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"latchkey/identity"
 )
 
 // The table of routes and the description say the same: what can be called, and
 // by whom.
 func TestRoutes(t *testing.T) {
-	described := map[string][]Role{}
+	described := map[string][]identity.Role{}
 	for place, op := range loadContract(t).operations() {
 		node, ok := op.Extensions.Get("x-roles")
 		if !ok {
 			t.Errorf("%s has no x-roles", place)
 			continue
 		}
-		var roles []Role
+		var roles []identity.Role
 		if err := node.Decode(&roles); err != nil {
 			t.Errorf("%s: x-roles: %v", place, err)
 		}
@@ -30,11 +32,11 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%s has no operationId or no summary", place)
 		}
 	}
-	served := map[string][]Role{}
+	served := map[string][]identity.Role{}
 	for _, r := range (&Server{}).routes() {
 		roles := slices.Clone(r.roles)
 		slices.Sort(roles)
-		served[r.method+" "+r.path] = append([]Role{}, roles...)
+		served[r.method+" "+r.path] = append([]identity.Role{}, roles...)
 	}
 	if diff := cmp.Diff(described, served); diff != "" {
 		t.Errorf("openapi.yaml (-) and the routes (+) differ:\n%s", diff)

@@ -15,6 +15,7 @@ import (
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/identity"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -87,7 +88,8 @@ type Config struct {
 	Directory Directory
 	Custody   Custody
 	Profiles  unblock.Profiles
-	Clients   []Client
+	Operators unblock.Operators
+	Clients   []identity.Client
 
 	CardStates   card.States
 	HolderStates card.States
@@ -126,7 +128,7 @@ var openAPI []byte
 // New makes a Server, or says what is wrong with its configuration.
 func New(c Config) (*Server, error) {
 	for name, missing := range map[string]bool{
-		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Profiles": c.Profiles == nil,
+		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
 		"TLS": c.TLS == nil, "Logger": c.Logger == nil, "Now": c.Now == nil,
 	} {

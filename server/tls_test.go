@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"latchkey/identity"
 	"latchkey/server/api"
 	"latchkey/softhsm-test/throwawayca"
 )
@@ -32,7 +33,7 @@ func TestIdentify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known, err := newClients([]Client{
+	known, err := newClients([]identity.Client{
 		{Name: "subject", Subject: "CN=idm,O=Example"},
 		{Name: "dns", SAN: "dns:idm.example.org"},
 		{Name: "uri", SAN: "uri:spiffe://example/idm"},

@@ -25,10 +25,10 @@ const requestIDHeader = "X-Request-Id"
 type trace struct {
 	requestID string
 	address   string
-	route     string  // the pattern, never the path itself
-	client    *client // nil until the caller is known
-	problem   string  // the code that was answered
-	cause     error   // what our own log is to know of it
+	route     string // the pattern, never the path itself
+	party     *party // nil until the caller is known
+	problem   string // the code that was answered
+	cause     error  // what our own log is to know of it
 }
 
 type traceKey struct{}
@@ -46,7 +46,7 @@ func traceOf(ctx context.Context) *trace {
 // handlers that the server mounts, such as the console.
 func CallerOf(r *http.Request) (unblock.Caller, bool) {
 	t := traceOf(r.Context())
-	if t.client == nil {
+	if t.party == nil {
 		return unblock.Caller{RequestID: t.requestID, Address: t.address}, false
 	}
 	return t.caller(), true
@@ -57,7 +57,7 @@ func Report(r *http.Request, err error) { traceOf(r.Context()).note(err) }
 
 func (t *trace) caller() unblock.Caller {
 	return unblock.Caller{
-		Client: t.client.Name, Operator: t.client.Operator, NamesOperators: t.client.NamesOperators,
+		Client: t.party.name, Operator: t.party.person, Means: t.party.means, NamesOperators: t.party.namesOperators,
 		Address: t.address, RequestID: t.requestID,
 	}
 }
@@ -151,7 +151,7 @@ func (s *Server) log(c echo.Context, t *trace, latency time.Duration) {
 	switch status := c.Response().Status; {
 	case status >= http.StatusInternalServerError:
 		level = zapcore.ErrorLevel
-	case t.client == nil && status == http.StatusOK: // probes, and whoever reads the description
+	case t.party == nil && status == http.StatusOK: // probes, and whoever reads the description
 		level = zapcore.DebugLevel
 	}
 	fields := []zap.Field{
@@ -162,8 +162,8 @@ func (s *Server) log(c echo.Context, t *trace, latency time.Duration) {
 		zap.String("request_id", t.requestID),
 		zap.String("address", t.address),
 	}
-	if t.client != nil {
-		fields = append(fields, zap.String("client", t.client.Name))
+	if t.party != nil {
+		fields = append(fields, zap.String("client", t.party.name))
 	}
 	if t.problem != "" {
 		fields = append(fields, zap.String("problem", t.problem))

@@ -128,15 +128,19 @@ func worldProfiles() profiles {
 	return list
 }
 
-func worldClients() []Client {
-	return []Client{
-		{Name: "backend", Subject: "CN=backend,O=Example", Roles: []Role{Backend}, NamesOperators: true},
-		{Name: "mute", Subject: "CN=mute,O=Example", Roles: []Role{Backend}},
-		{Name: "anna", SAN: "email:anna@example.org", Roles: []Role{Operator}, Operator: "anna"},
-		{Name: "admin", SAN: "uri:spiffe://example/admin", Roles: []Role{Administrator}},
-		{Name: "olga", Subject: "CN=olga,O=Example", Roles: []Role{SecurityOfficer}},
-		{Name: "otto", Subject: "CN=otto,O=Example", Roles: []Role{SecurityOfficer}},
-		{Name: "auditor", SAN: "dns:auditor.example.org", Roles: []Role{Auditor}},
+func worldOperators() operators {
+	return operators{"anna": {ID: "anna", Name: "Anna", Roles: []identity.Role{identity.Operator}}}
+}
+
+func worldClients() []identity.Client {
+	return []identity.Client{
+		{Name: "backend", Subject: "CN=backend,O=Example", Roles: []identity.Role{identity.Backend}, NamesOperators: true},
+		{Name: "mute", Subject: "CN=mute,O=Example", Roles: []identity.Role{identity.Backend}},
+		{Name: "anna", SAN: "email:anna@example.org", Roles: []identity.Role{identity.Operator}, Operator: "anna"},
+		{Name: "admin", SAN: "uri:spiffe://example/admin", Roles: []identity.Role{identity.Administrator}},
+		{Name: "olga", Subject: "CN=olga,O=Example", Roles: []identity.Role{identity.SecurityOfficer}},
+		{Name: "otto", Subject: "CN=otto,O=Example", Roles: []identity.Role{identity.SecurityOfficer}},
+		{Name: "auditor", SAN: "dns:auditor.example.org", Roles: []identity.Role{identity.Auditor}},
 	}
 }
 
@@ -175,7 +179,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	}
 	desk, err := unblock.New(unblock.Config{
 		Cards: w.store, Profiles: worldProfiles(), Policy: engine, Keys: office, HSM: w.token, Ledger: w.store,
-		Operators:  operators{"anna": {ID: "anna", Name: "Anna", Roles: []identity.Role{identity.Operator}}},
+		Operators:  worldOperators(),
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute,
 		Now: w.clock.Now, NewID: uuid.NewString,
@@ -193,7 +197,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	config := Config{
-		Desk: desk, Directory: w.store, Custody: office, Profiles: worldProfiles(), Clients: worldClients(),
+		Desk: desk, Directory: w.store, Custody: office, Profiles: worldProfiles(), Operators: worldOperators(), Clients: worldClients(),
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		TLS: &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate.TLS()},

@@ -62,10 +62,15 @@ func New(c Config) (*Desk, error) {
 
 // Caller is who calls, as the server authenticated it.
 type Caller struct {
-	// Client is the authenticated client's configured name.
+	// Client is what calls: a configured client's name, or a name that the server
+	// gives to a person who calls without one.
 	Client string
-	// Operator is the operator that the client itself is, empty for a backend.
-	Operator string
+	// Operator is the person who calls, or whose own token the client passed,
+	// active and with the attributes that policies see. It is nil for a client that
+	// is nobody and passed nobody's token.
+	Operator *policy.Operator
+	// Means is how Operator was established.
+	Means identity.Means
 	// NamesOperators tells that the client is trusted to name the operator on
 	// whose behalf it calls.
 	NamesOperators bool
@@ -159,12 +164,13 @@ func (d *Desk) callerAuthenticated(_ context.Context, a *attempt) *Refusal {
 }
 
 func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
-	switch {
-	case a.caller.Operator != "":
-		if a.operator != "" && a.operator != a.caller.Operator {
-			return refuse(OperatorMismatch, "This client is an operator itself and acts for nobody else. Leave the operator out.")
+	switch own := a.caller.Operator; {
+	case own != nil:
+		if a.operator != "" && a.operator != own.ID {
+			return refuse(OperatorMismatch, fmt.Sprintf("This call is authenticated as operator %s's and serves nobody else. Leave the operator out.", own.ID))
 		}
-		a.operator = a.caller.Operator
+		a.who, a.operator = *own, own.ID
+		return nil
 	case !a.caller.NamesOperators:
 		return refuse(DelegationRefused, "This client is not trusted to act on behalf of an operator. The configuration can allow it.")
 	case a.operator == "":
@@ -377,8 +383,8 @@ func (d *Desk) newProcess(a *attempt, now time.Time) Process {
 // means tells how the operator is established on whose behalf the caller calls.
 func (c Caller) means() identity.Means {
 	switch {
-	case c.Operator != "":
-		return identity.ByCertificate
+	case c.Operator != nil:
+		return c.Means
 	case c.NamesOperators:
 		return identity.ByName
 	}
@@ -589,9 +595,9 @@ func (d *Desk) find(ctx context.Context, caller Caller, id string, action audit.
 }
 
 // owns tells whether the process was started by this client, and for the same
-// operator where the client is one itself.
+// operator where that one is authenticated.
 func (c Caller) owns(p Process) bool {
-	return c.Client != "" && c.Client == p.Client && (c.Operator == "" || c.Operator == p.Operator)
+	return c.Client != "" && c.Client == p.Client && (c.Operator == nil || c.Operator.ID == p.Operator)
 }
 
 // inState refuses a process that stands elsewhere than in one of the states.

@@ -144,7 +144,9 @@ func TestRespondInOneCall(t *testing.T) {
 // policy and the log hear which.
 func TestOperator(t *testing.T) {
 	backendCaller := backend().caller
-	own := unblock.Caller{Client: "anna-laptop", Operator: "anna", Address: "192.0.2.7"}
+	own := operatorCaller("anna-laptop", "anna", identity.ByCertificate)
+	passed := operatorCaller("idm", "anna", identity.ByPassedToken)
+	passed.NamesOperators = true
 	for name, test := range map[string]struct {
 		caller     unblock.Caller
 		named      string
@@ -154,6 +156,7 @@ func TestOperator(t *testing.T) {
 		"named by a backend":          {backendCaller, "omar", "omar", "named by the client"},
 		"own certificate":             {own, "", "anna", "own certificate"},
 		"own certificate, names self": {own, "anna", "anna", "own certificate"},
+		"own token, passed":           {passed, "", "anna", "own token, passed by the client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -162,10 +165,16 @@ func TestOperator(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// An operator who is authenticated is taken with the attributes that came with
+			// that, and not looked up again.
+			operator := w.operators[test.operator]
+			if test.caller.Operator != nil {
+				operator = *test.caller.Operator
+			}
 			want := policy.Request{
-				Operator: w.operators[test.operator], Client: test.caller.Client, Now: moment,
+				Operator: operator, Client: test.caller.Client, Now: moment,
 				Means: identity.Means(test.delegation), Address: netip.MustParseAddr(test.caller.Address),
-				Card:  w.card, Type: w.kind, Reason: "PIN forgotten",
+				Card: w.card, Type: w.kind, Reason: "PIN forgotten",
 			}
 			if diff := cmp.Diff([]policy.Request{want}, w.asked, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 				t.Errorf("policy request (-want +got):\n%s", diff)
@@ -182,7 +191,7 @@ func TestOperator(t *testing.T) {
 // were not there, whatever they ask; what they try is written down, a look is not.
 func TestProcessIsItsClientsOnly(t *testing.T) {
 	mine := call{
-		unblock.Caller{Client: "anna-laptop", Operator: "anna"},
+		operatorCaller("anna-laptop", "anna", identity.ByCertificate),
 		unblock.Begin{Card: "4711", Reason: "PIN forgotten"}, challenge,
 	}
 	actions := map[string]struct {
@@ -212,9 +221,9 @@ func TestProcessIsItsClientsOnly(t *testing.T) {
 	}
 	for name, foreign := range map[string]unblock.Caller{
 		"backend":                        backend().caller,
-		"other operator":                 {Client: "omar-laptop", Operator: "omar"},
-		"same operator, other client":    {Client: "anna-phone", Operator: "anna"},
-		"client given to other operator": {Client: "anna-laptop", Operator: "omar"},
+		"other operator":                 operatorCaller("omar-laptop", "omar", identity.ByCertificate),
+		"same operator, other client":    operatorCaller("anna-phone", "anna", identity.ByCertificate),
+		"client given to other operator": operatorCaller("anna-laptop", "omar", identity.ByCertificate),
 		"nobody":                         {},
 	} {
 		for action, do := range actions {

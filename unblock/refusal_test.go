@@ -13,6 +13,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/policy"
 	"latchkey/unblock"
 )
 
@@ -48,7 +49,7 @@ func everythingWrong() []wrong {
 
 		{"client names nobody", func(c *call) { c.begin.Operator = "" }, nil, unblock.OperatorAuthenticated, unblock.OperatorRequired},
 		{"client not trusted to name", func(c *call) { c.caller.NamesOperators = false }, nil, unblock.OperatorAuthenticated, unblock.DelegationRefused},
-		{"operator names another", func(c *call) { c.caller.Operator = "omar" }, nil, unblock.OperatorAuthenticated, unblock.OperatorMismatch},
+		{"operator names another", func(c *call) { c.caller.Operator = &policy.Operator{ID: "omar"} }, nil, unblock.OperatorAuthenticated, unblock.OperatorMismatch},
 		{"operator is somebody else", func(c *call) { c.begin.Operator = "mallory" }, nil, unblock.OperatorAuthenticated, unblock.OperatorUnknown},
 		{"operator in other letters", func(c *call) { c.begin.Operator = "Anna" }, nil, unblock.OperatorAuthenticated, unblock.OperatorUnknown},
 		{"operator dismissed", nil, func(w *world) { delete(w.operators, "anna") }, unblock.OperatorAuthenticated, unblock.OperatorUnknown},

@@ -247,6 +247,13 @@ func backend() call {
 	}
 }
 
+// operatorCaller is an operator who calls, or whose token the client passes. That
+// it was two factors tells him from the one whom the registry of the tests holds.
+func operatorCaller(client, id string, means identity.Means) unblock.Caller {
+	who := policy.Operator{ID: id, Name: id, Roles: []identity.Role{identity.Operator}, MFA: true}
+	return unblock.Caller{Client: client, Operator: &who, Means: means, Address: "192.0.2.7"}
+}
+
 // start starts a process that is to work.
 func (w *world) start(t *testing.T, c call) unblock.Process {
 	t.Helper()

@@ -23,6 +23,7 @@ import (
 	"latchkey/config"
 	"latchkey/custody"
 	"latchkey/hsm"
+	"latchkey/identity"
 	"latchkey/policy"
 	"latchkey/server"
 	"latchkey/server/console"
@@ -231,7 +232,7 @@ func wire(c *config.Config, s *store.Store, g *hsm.Group, office *custody.Office
 		return nil, err
 	}
 	return server.New(server.Config{
-		Desk: desk, Directory: s, Custody: office, Profiles: c, Clients: clientsOf(c),
+		Desk: desk, Directory: s, Custody: office, Profiles: c, Operators: c, Clients: c.Clients,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: tls, Console: pages,
 		Rate:   server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst},
@@ -259,7 +260,7 @@ func custodyOf(ctx context.Context, c *config.Config, s *store.Store, g *hsm.Gro
 	}
 	officers := 0
 	for _, k := range c.Clients {
-		if slices.Contains(k.Roles, config.SecurityOfficer) {
+		if slices.Contains(k.Roles, identity.SecurityOfficer) {
 			officers++
 		}
 	}
@@ -275,22 +276,6 @@ func policies(folder string) (*policy.Engine, error) {
 		return policy.Default()
 	}
 	return policy.LoadDir(folder)
-}
-
-// clientsOf are the configured clients as the server knows them.
-func clientsOf(c *config.Config) []server.Client {
-	clients := make([]server.Client, len(c.Clients))
-	for i, k := range c.Clients {
-		roles := make([]server.Role, len(k.Roles))
-		for j, r := range k.Roles {
-			roles[j] = server.Role(r)
-		}
-		clients[i] = server.Client{
-			Name: k.Name, Subject: k.Subject, SAN: k.SAN, Roles: roles,
-			Operator: k.Operator, NamesOperators: k.NamesOperators,
-		}
-	}
-	return clients
 }
 
 // warnOfKeys names every master key that a profile needs and the token lacks, or

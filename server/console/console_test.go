@@ -146,9 +146,12 @@ func newBench(t *testing.T, desk Desk) *bench {
 			on:        map[string]bool{"blocked": true},
 			processes: map[string]unblock.Process{},
 		},
-		hsm:    &hsm{},
-		now:    time.Now(),
-		caller: unblock.Caller{Client: "desk-anna", Operator: "anna", RequestID: "request-7"},
+		hsm: &hsm{},
+		now: time.Now(),
+		caller: unblock.Caller{
+			Client: "desk-anna", RequestID: "request-7", Means: identity.ByCertificate,
+			Operator: &policy.Operator{ID: "anna", Name: "anna", Roles: []identity.Role{identity.Operator}},
+		},
 	}
 	policies, err := policy.Default()
 	if err != nil {

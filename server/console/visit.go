@@ -27,7 +27,7 @@ func (s *console) operatorsOnly(next func(visit)) http.Handler {
 		switch {
 		case !ok:
 			s.refuse(v, &unblock.Refusal{Code: unblock.CallerUnknown, Detail: "The caller is not authenticated."})
-		case caller.Operator == "":
+		case caller.Operator == nil:
 			s.tell(v, http.StatusForbidden, message{
 				Title:  "The console is for operators",
 				Detail: fmt.Sprintf("The client %s is no operator itself, so there is nobody in whose name it could work here.", caller.Client),
@@ -63,10 +63,14 @@ func (s *console) form(v visit) bool {
 
 // show writes a page.
 func (s *console) show(v visit, status int, name, title string, content any) {
+	operator := ""
+	if v.caller.Operator != nil {
+		operator = v.caller.Operator.ID
+	}
 	// A page is made as a whole first, so that none is sent by half.
 	var page bytes.Buffer
 	err := s.templates[name].ExecuteTemplate(&page, "layout.html", layout{
-		Title: title, Operator: v.caller.Operator, Version: s.Version, Content: content,
+		Title: title, Operator: operator, Version: s.Version, Content: content,
 	})
 	if err != nil {
 		s.Report(v.r, fmt.Errorf("console page %s: %w", name, err))
@@ -113,7 +117,7 @@ const codeInternal = "internal-error"
 // tell shows a page that says something and leads on.
 func (s *console) tell(v visit, status int, m message) {
 	m.RequestID = v.caller.RequestID
-	if len(m.Next) == 0 && v.caller.Operator != "" {
+	if len(m.Next) == 0 && v.caller.Operator != nil {
 		m.Next = []link{{Path, "Find a card"}}
 	}
 	s.show(v, status, messagePage, m.Title, m)
