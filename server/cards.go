@@ -65,6 +65,8 @@ func searchOf(text string) (store.Query, []card.Fault) {
 	query := store.Query{Text: values.Get("q"), After: values.Get("after"), Limit: limit}
 	if wrong := card.TextFault(query.Text, card.MaxText, false); wrong != "" {
 		faults = append(faults, card.Fault{Field: "q", Detail: wrong})
+	} else if len(strings.Fields(query.Text)) > store.MaxTerms {
+		faults = append(faults, card.Fault{Field: "q", Detail: fmt.Sprintf("has more than %d words", store.MaxTerms)})
 	}
 	return query, faults
 }

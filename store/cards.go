@@ -123,16 +123,24 @@ func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = tx.exec(`INSERT INTO cards (`+cardColumns+`, serial_folded, holder_folded)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+	now := wordsOf(c)
+	var before []string
+	if result != Created {
+		before = wordsOf(stored)
+	}
+	_, err = tx.exec(`INSERT INTO cards (`+cardColumns+`, words)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
 		ON CONFLICT (serial) DO UPDATE SET (type, state, cuid, kdd, wrapped_key, master_key_version,
 			holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at,
-			unit, assurance, holder_privileged, source, holder_folded)
-		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?21)`,
+			unit, assurance, holder_privileged, source, words)
+		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)`,
 		c.Serial, c.Type, c.State, c.CUID, c.KDD, c.WrappedKey, c.MasterKeyVersion,
 		c.Holder.ID, c.Holder.Name, c.Holder.Email, c.Holder.EmployeeNumber, c.Holder.Unit, string(groups), c.Holder.State, micros(c.SyncedAt),
-		c.Unit, c.Assurance, c.Holder.Privileged, c.Source, fold(c.Serial), foldHolder(c.Holder))
+		c.Unit, c.Assurance, c.Holder.Privileged, c.Source, joined(now))
 	if err != nil {
+		return "", err
+	}
+	if err := tx.putWords(c.Serial, before, now); err != nil {
 		return "", err
 	}
 	return result, tx.log(e)

@@ -38,8 +38,8 @@ const checkTimeout = 5 * time.Second
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	readers *sql.DB
-	// searching holds the searches under way. They look through all cards, and must
-	// leave readers and processors to the answers.
+	// searching holds the searches under way, which must leave readers and processors
+	// to the answers.
 	searching chan struct{}
 	writer    *writer
 	close     func() error
@@ -85,6 +85,9 @@ func open(ctx context.Context, path string) (*Store, error) {
 	// The writer's connection goes last: closing it moves the -wal into the database.
 	release := func() error { return errors.Join(readers.Close(), db.Close(), lock.Close()) }
 	if err := migrate(ctx, db); err != nil {
+		return nil, errors.Join(explain(err), release())
+	}
+	if err := index(ctx, db); err != nil {
 		return nil, errors.Join(explain(err), release())
 	}
 	s := &Store{readers: readers, searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), writer: newWriter(db)}

@@ -408,12 +408,15 @@ func TestEntriesRoundTrip(t *testing.T) {
 func TestFindCards(t *testing.T) {
 	s, ctx := newStore(t), t.Context()
 	for serial, h := range map[string]card.Holder{
-		"100":   {ID: "u1", Name: "Anna Müller", Email: "anna@example.org", EmployeeNumber: "E-17"},
-		"10%0":  {ID: "u2", Name: "Jörg Straße", Email: "joerg@example.org"},
-		"10_0":  {ID: "u3", Name: "Σίσυφος", Email: "s@example.org"},
-		`10\0`:  {ID: "u4", Name: "100% Wolle"},
-		"Ab1":   {ID: "u5", Name: "Ng"},
-		"x-100": {ID: "u6", Name: "İpek"},
+		"100":       {ID: "u1", Name: "Anna Müller", Email: "anna.mueller@example.org", EmployeeNumber: "E-17"},
+		"10%0":      {ID: "u2", Name: "Jörg Straße", Email: "joerg@example.org"},
+		"10_0":      {ID: "u3", Name: "Σίσυφος", Email: "s@example.org"},
+		`10\0`:      {ID: "u4", Name: "100% Wolle"},
+		"Ab1":       {ID: "u5", Name: "Ng"},
+		"x-100":     {ID: "u6", Name: "İpek Yıldız"},
+		"AB 1":      {ID: "u7", Name: "Anna-Karin Øster"},
+		"GIDS-0042": {ID: "u8", Name: "Łukasz Muller"},
+		"---":       {ID: "u9", Name: "Николай Ёлкин", Email: "no address"},
 	} {
 		h.State = "active"
 		if _, err := s.PutCard(ctx, card.Card{Serial: serial, Type: "t", State: "active", Holder: h}, audit.Entry{}); err != nil {
@@ -421,28 +424,51 @@ func TestFindCards(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                 `10%0 100 10\0 10_0 Ab1 x-100`,
-		"100":              `100 10\0`, // a serial's beginning, a name's part; not x-100
-		"10%":              "10%0",
-		"%":                `10\0`,
-		"_":                "",
-		"10_":              "10_0",
-		`10\`:              `10\0`,
-		"aB":               "Ab1",
-		"MÜLLER":           "100",
-		"mu\u0308ller":     "100", // two characters for one letter
-		"  anna  ":         "100",
-		"strasse":          "10%0",
-		"σίσυφοσ":          "10_0", // final sigma
-		"e-17":             "100",
-		"U4":               `10\0`,
-		"@EXAMPLE.org":     "10%0 100 10_0",
-		"müller\nu1":       "", // fields are apart
-		"müller u1":        "",
-		"' OR 1=1 --":      "",
-		"nobody":           "",
-		"i\u0307pek":       "x-100",
-		"anna@example.org": "100",
+		"":                         `--- 10%0 100 10\0 10_0 AB 1 Ab1 GIDS-0042 x-100`,
+		"100":                      `100 x-100 10\0`, // in the order of the words: 100, 100, 100%
+		"10%":                      "10%0 100 x-100 10\\0 10_0",
+		"10%0":                     "10%0",
+		"10_0":                     "10_0",
+		`10\0`:                     `10\0`,
+		"-":                        "---",
+		"_":                        "",
+		"aB":                       "AB 1 Ab1",
+		"ab 1":                     "AB 1",
+		"1 ab":                     "AB 1",
+		"0042":                     "GIDS-0042",
+		"gids-":                    "GIDS-0042",
+		"42":                       "", // no word begins so
+		"MÜLLER":                   "100 GIDS-0042",
+		"muller":                   "100 GIDS-0042",
+		"mueller":                  "100",
+		"mu\u0308ller":             "100 GIDS-0042", // two characters for one letter
+		"  anna  ":                 "100 AB 1",
+		"anna mü":                  "100",
+		"mü an":                    "100",
+		"(müller), anna":           "100",
+		"anna anna an":             "100 AB 1",
+		"karin":                    "AB 1",
+		"oster":                    "AB 1",
+		"oester":                   "AB 1",
+		"lukasz":                   "GIDS-0042",
+		"yildiz":                   "x-100",
+		"елкин":                    "---",
+		"strasse":                  "10%0",
+		"straße joerg":             "10%0",
+		"σισυφοσ":                  "10_0", // no accent, and the final sigma
+		"e-17":                     "100",
+		"17":                       "100",
+		"U4":                       `10\0`,
+		"@EXAMPLE.org":             "", // what is behind the @ finds nobody
+		"mueller@example":          "100",
+		"address":                  "---",
+		"anna u1":                  "100",
+		"anna u2":                  "",
+		"' OR 1=1 --":              "",
+		"nobody":                   "",
+		"anna nobody":              "",
+		"i\u0307pek":               "x-100",
+		"anna.mueller@example.org": "100",
 	} {
 		cards, next, err := s.FindCards(ctx, store.Query{Text: text})
 		if err != nil || next != "" {
@@ -456,7 +482,11 @@ func TestFindCards(t *testing.T) {
 	}
 	for name, q := range map[string]store.Query{
 		"a text that is too long": {Text: strings.Repeat("x", card.MaxText+1)},
+		"too many words":          {Text: "a b c d e f g h i j k l m n o p q"},
 		"a cursor of no page":     {After: "?"},
+		"a cursor of all cards":   {Text: "anna", After: "MTAw"},
+		"of another search":       {Text: "karin", After: "YW5uYQoxMDA"},
+		"of a search, for all":    {After: "YW5uYQoxMDA"},
 	} {
 		if _, _, err := s.FindCards(ctx, q); !errors.Is(err, store.ErrQuery) {
 			t.Errorf("%s: %v", name, err)

@@ -124,9 +124,14 @@ func newCardList(a *app) *cobra.Command {
 	var pages pageFlags
 	cmd := &cobra.Command{
 		Use:   "list [TEXT]",
-		Short: "Find cards by how their serial number begins or by their holder",
+		Short: "Find cards by their serial number or their holder",
+		Long: `Find cards. TEXT is words, each of which has to be how a word of the card's serial
+number or of its holder's name, ID, e-mail address or employee number begins. Words
+begin behind hyphens and dots too; neither case nor accents matter. Without TEXT all
+cards are listed.`,
 		Example: `  latchkey card list
   latchkey card list berg
+  latchkey card list "ast berg"
   latchkey card list --all --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {

@@ -114,8 +114,9 @@ func (c *Client) PutCard(ctx context.Context, card Card) (_ Card, created bool, 
 	return put(ctx, c, "/v1/cards/"+url.PathEscape(card.Serial), card)
 }
 
-// FindCards gives one page of the cards that text fits: how a serial number
-// begins, or a part of the holder's data. A limit of 0 leaves it to the server.
+// FindCards gives one page of the cards that text fits: how words of the serial
+// number or the holder's data begin. A page may have fewer cards than there are
+// left; there are no more where Next is empty. A limit of 0 leaves it to the server.
 // After is Next of the page before.
 func (c *Client) FindCards(ctx context.Context, text string, limit int, after string) (Cards, error) {
 	query := pageQuery(limit, after)

@@ -38,6 +38,8 @@ func (s *console) search(v visit) {
 		case errors.Is(err, store.ErrQuery) && after != "":
 			s.see(v, page.Search) // a cursor that somebody typed
 			return
+		case errors.Is(err, store.ErrQuery):
+			page.Fault = fmt.Sprintf("The text has more than %d words.", store.MaxTerms)
 		case err != nil:
 			s.refuse(v, unblock.Unavailable("The cards could not be searched. Try again later.", err))
 			return

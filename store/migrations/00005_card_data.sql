@@ -5,3 +5,22 @@ ALTER TABLE cards ADD COLUMN unit TEXT NOT NULL DEFAULT '';
 ALTER TABLE cards ADD COLUMN assurance TEXT NOT NULL DEFAULT '';
 ALTER TABLE cards ADD COLUMN holder_privileged INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cards ADD COLUMN source TEXT NOT NULL DEFAULT ''; -- which source confirmed the card last, at synced_at
+
+-- What cards are found by, see words.go: words joined with spaces, and each word
+-- for itself, sorted. They are made by the program, of cards that are there already
+-- when it opens the database.
+ALTER TABLE cards ADD COLUMN words TEXT NOT NULL DEFAULT '';
+ALTER TABLE cards DROP COLUMN serial_folded;
+ALTER TABLE cards DROP COLUMN holder_folded;
+
+CREATE TABLE card_words (
+    word   TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    PRIMARY KEY (word, serial)
+) STRICT, WITHOUT ROWID;
+
+-- The one row says in which way the words were made.
+CREATE TABLE card_words_made (
+    id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    folding TEXT NOT NULL
+) STRICT;
