@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/pkcs11"
 
@@ -17,6 +18,10 @@ type session struct {
 	module *Module
 	handle pkcs11.SessionHandle
 	calls  *atomic.Int64
+	// observer, where there is one, is told of each call; mark is when the call
+	// began, which is when the job did or the call before came back.
+	observer Observer
+	mark     time.Time
 	// cardKeys are the templates of card admin keys.
 	cardKeys map[card.KeyType][]*pkcs11.Attribute
 	// nativeCounter tells that the token has CKM_SP800_108_COUNTER_KDF itself.
@@ -31,6 +36,9 @@ type session struct {
 // call counts a PKCS#11 call and names the function in its error.
 func (s *session) call(name string, err error) error {
 	s.calls.Add(1)
+	if s.observer != nil {
+		s.mark = observe(s.observer, name, err, s.mark)
+	}
 	if err == nil {
 		return nil
 	}

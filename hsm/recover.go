@@ -33,6 +33,7 @@ func (t *Token) heal(ctx context.Context, err error) bool {
 	default:
 		return false
 	}
+	t.counts.retries.Add(1)
 	t.log.Info("trying an HSM call again", zap.Error(err))
 	return true
 }
@@ -79,6 +80,7 @@ func (t *Token) open(err error) {
 		down = &downError{err}
 	}
 	if t.down.Swap(down) == nil {
+		t.counts.outages.Add(1)
 		t.log.Error("the HSM token is down", zap.String("token", t.info.Label), zap.Error(err))
 	}
 }
@@ -124,6 +126,7 @@ func (t *Token) watch() {
 			continue
 		}
 		if t.down.Swap(nil) != nil {
+			t.counts.recoveries.Add(1)
 			t.log.Info("the HSM token is back", zap.String("token", t.info.Label))
 		}
 		wait, pause = t.config.KeepAlive, quickest
@@ -259,7 +262,9 @@ func (t *Token) loginNow(always bool) error {
 
 // logIn tries the PIN, once.
 func (t *Token) logIn(anchor pkcs11.SessionHandle) error {
+	began := time.Now()
 	err := t.module.ctx.Login(anchor, pkcs11.CKU_USER, t.pin.Load().value)
+	observe(t.config.Observer, "C_Login", err, began)
 	if err == nil {
 		return nil
 	}
@@ -300,7 +305,9 @@ func (t *Token) TryPINAgain(ctx context.Context) error {
 	if err := t.reloadAnyway(ctx); err != nil {
 		return err
 	}
-	t.down.Store(nil)
+	if t.down.Swap(nil) != nil {
+		t.counts.recoveries.Add(1)
+	}
 	return nil
 }
 

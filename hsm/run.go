@@ -195,6 +195,9 @@ func (t *Token) onSession(w *worker, j *job) {
 		if w.session == nil {
 			w.session, err = t.openSession(pkcs11.CKF_SERIAL_SESSION)
 		}
+		if w.session != nil && t.config.Observer != nil {
+			w.session.mark = time.Now()
+		}
 		j.do(w.session, err)
 		if w.session != nil && w.session.spoiled {
 			w.end()

@@ -49,6 +49,8 @@ type Config struct {
 	AllowExtractable []string
 	// Log gets what happens to the token; nil is nowhere.
 	Log *zap.Logger
+	// Observer is told of each PKCS#11 call; nil is nobody.
+	Observer Observer
 }
 
 func (c Config) withDefaults() Config {
@@ -93,6 +95,7 @@ type Token struct {
 	down   atomic.Pointer[downError] // why the circuit is open, nil where it is not
 	// strikes counts the answers in a row that failed by the device's fault.
 	strikes atomic.Int32
+	counts  counts
 	wake    chan struct{}
 	stop    chan struct{}
 	// background is the context of work that nobody waits for; watched is closed
@@ -236,11 +239,13 @@ func (s *session) loggedIn() error {
 func (t *Token) openSession(flags uint) (*session, error) {
 	t.calls.Add(1)
 	epoch := t.epoch.Load()
+	began := time.Now()
 	h, err := t.module.ctx.OpenSession(uint(t.slot.Load()), flags)
+	ended := observe(t.config.Observer, "C_OpenSession", err, began)
 	if err != nil {
 		return nil, failed("C_OpenSession", err)
 	}
-	return &session{ctx: t.module.ctx, module: t.module, generation: t.generation.Load(), handle: h, calls: &t.calls, cardKeys: t.cardKeys, nativeCounter: t.nativeCounter, epoch: epoch}, nil
+	return &session{ctx: t.module.ctx, module: t.module, generation: t.generation.Load(), handle: h, calls: &t.calls, observer: t.config.Observer, mark: ended, cardKeys: t.cardKeys, nativeCounter: t.nativeCounter, epoch: epoch}, nil
 }
 
 // mechanisms lists the token's mechanisms by their CKM_ numbers.
