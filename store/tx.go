@@ -14,6 +14,8 @@ import (
 type tx struct {
 	*sql.Tx
 	sequence int64 // of the last audit entry
+	// logged is what observers are told of the entries that the batch has logged.
+	logged []Logged
 }
 
 // begin starts a transaction. It and the statements in it get no context: a
@@ -37,9 +39,9 @@ func (tx *tx) run(do func(*tx) error) (refused, lost error) {
 	if _, err := tx.Exec(`SAVEPOINT write`); err != nil {
 		return nil, fmt.Errorf("set savepoint: %w", err)
 	}
-	before := tx.sequence
+	before, told := tx.sequence, len(tx.logged)
 	if refused = do(tx); refused != nil {
-		tx.sequence = before
+		tx.sequence, tx.logged = before, tx.logged[:told]
 		// SQLite itself rolls everything back on errors such as a full disk, and
 		// then there is no savepoint any more.
 		if _, err := tx.Exec(`ROLLBACK TO SAVEPOINT write`); err != nil {
@@ -88,5 +90,6 @@ func (tx *tx) log(e audit.Entry) error {
 		return fmt.Errorf("append audit entry: %w", err)
 	}
 	tx.sequence = e.Sequence
+	tx.logged = append(tx.logged, Logged{e.Action, e.Outcome, e.Code})
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -32,9 +33,10 @@ func (j *job) take() bool { return j.taken.CompareAndSwap(false, true) }
 
 // writer is the one goroutine that writes, with the queue before it.
 type writer struct {
-	db    *sql.DB
-	queue chan *job
-	stop  func()
+	db       *sql.DB
+	observer atomic.Pointer[Observer]
+	queue    chan *job
+	stop     func()
 	// stopping is closed when nothing more is taken in, stopped when all that was
 	// taken in is done.
 	stopping, stopped chan struct{}
@@ -141,6 +143,7 @@ func (w *writer) gather(batch []*job) []*job {
 // commit runs the batch in one transaction and tells each caller what became of
 // its write. Where the transaction fails all of them failed.
 func (w *writer) commit(batch []*job) {
+	began := time.Now()
 	begun := batch[:0]
 	tx, err := begin(w.db)
 	for _, j := range batch {
@@ -157,6 +160,7 @@ func (w *writer) commit(batch []*job) {
 	} else {
 		tx.rollback()
 	}
+	w.observe(tx, len(begun), began, err)
 	for i, j := range begun {
 		if err != nil {
 			j.err = err
