@@ -27,6 +27,8 @@ const (
 	UnblockRespond  Action = "unblock.respond"
 	UnblockComplete Action = "unblock.complete"
 	UnblockCancel   Action = "unblock.cancel"
+	UnblockApprove  Action = "unblock.approve" // a second person lets a process go on
+	UnblockRefuse   Action = "unblock.refuse"  // a second person ends it
 	CardPut         Action = "card.put"
 	CardKeyPut      Action = "card.key-put"
 	CardTypePut     Action = "card-type.put"
@@ -71,7 +73,14 @@ type Entry struct {
 	PolicyVersion string   `json:"policy_version,omitempty"`
 	Challenge     string   `json:"challenge,omitempty"`
 	Reason        string   `json:"reason,omitempty"`
-	Detail        string   `json:"detail,omitempty"`
+	// Ticket is the help desk's reference, Verification how the operator made sure
+	// of the holder, Override a supervisor's reason for going on beyond the card's
+	// limit of attempts, Approver the second person who approved.
+	Ticket       string `json:"ticket,omitempty"`
+	Verification string `json:"verification,omitempty"`
+	Override     string `json:"override,omitempty"`
+	Approver     string `json:"approver,omitempty"`
+	Detail       string `json:"detail,omitempty"`
 	// LatencyMicros is the time in microseconds from the request to the moment
 	// the entry was handed to the log.
 	LatencyMicros int64 `json:"latency_us,omitempty"`

@@ -47,8 +47,8 @@ func defaultTimes() times {
 // Desk runs unblock processes, as *unblock.Desk does. Errors are *unblock.Refusal.
 type Desk interface {
 	Start(ctx context.Context, caller unblock.Caller, b unblock.Begin) (unblock.Opened, error)
-	Answer(ctx context.Context, caller unblock.Caller, id, challenge string) (unblock.Answer, error)
-	Respond(ctx context.Context, caller unblock.Caller, b unblock.Begin, challenge string) (unblock.Answer, error)
+	Answer(ctx context.Context, caller unblock.Caller, id string, t unblock.Typed) (unblock.Answer, error)
+	Respond(ctx context.Context, caller unblock.Caller, b unblock.Begin, t unblock.Typed) (unblock.Answer, error)
 	Complete(ctx context.Context, caller unblock.Caller, id string, outcome unblock.Outcome) (unblock.Process, error)
 	Cancel(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
 	Process(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)

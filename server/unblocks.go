@@ -49,7 +49,7 @@ func (s *Server) respond(c echo.Context) error {
 	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()
-	answer, err := s.Desk.Respond(ctx, who(c), begin, body.Challenge)
+	answer, err := s.Desk.Respond(ctx, who(c), begin, unblock.Typed{Challenge: body.Challenge})
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *Server) answerUnblock(c echo.Context) error {
 	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()
-	answer, err := s.Desk.Answer(ctx, who(c), id, body.Challenge)
+	answer, err := s.Desk.Answer(ctx, who(c), id, unblock.Typed{Challenge: body.Challenge})
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func TestNoResponseIsStored(t *testing.T) {
 	}))
 	const challenge = "1603EBDF1C8A2E72"
 	caller := unblock.Caller{Client: "idm", NamesOperators: true}
-	got := must[unblock.Answer](t)(d.Respond(t.Context(), caller, unblock.Begin{Card: "c1", Operator: "olga", Reason: "call 17"}, challenge))
+	got := must[unblock.Answer](t)(d.Respond(t.Context(), caller, unblock.Begin{Card: "c1", Operator: "olga", Reason: "call 17"}, unblock.Typed{Challenge: challenge}))
 	same(t, "response given out", got.Response.Hex(), response.Hex())
 	must[unblock.Process](t)(d.Complete(t.Context(), caller, "process-1", unblock.PINChanged))
 

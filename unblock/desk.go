@@ -433,18 +433,65 @@ func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] + "." }
 // Begin is what starting a process needs.
 type Begin struct {
 	Card     string // serial
-	Operator string // on whose behalf; may be empty where the client is an operator
+	Operator string // on whose behalf; may be empty where the caller is an operator
 	Reason   string
+	Ticket   string // the help desk's own reference
+	// Verification is how the operator made sure of who the holder is.
+	Verification policy.Verification
+	// Override is a supervisor's reason for going on beyond the card's limit of
+	// attempts, empty where that is not asked for.
+	Override string
+	// IdempotencyKey, where given, makes a repetition of the call find the process
+	// of the first instead of starting another.
+	IdempotencyKey string
 }
+
+// Typed is a challenge as the operator typed it.
+type Typed struct {
+	Challenge string
+	// Confirmed tells that the operator read a challenge again that was found to be
+	// suspicious.
+	Confirmed bool
+	// IdempotencyKey, where given, makes a repetition of the call give the same
+	// response instead of another or none.
+	IdempotencyKey string
+}
+
+// Attempts tells how many responses may still be given out for a card.
+type Attempts struct {
+	Unconfirmed int // given out since one last worked
+	Limit       int // 0: none
+}
+
+// Left is how many responses are left, and false where there is no limit.
+func (a Attempts) Left() (int, bool) { return max(0, a.Limit-a.Unconfirmed), a.Limit != 0 }
+
+// Warning says in words that few are left, or is empty.
+func (a Attempts) Warning() string {
+	switch left, limited := a.Left(); {
+	case !limited || left > fewLeft:
+		return ""
+	case left == 0:
+		return "No further response is given out for this card before one is reported to have worked."
+	case left == 1:
+		return "One response is left for this card. Have the challenge read back, digit by digit, before it is answered."
+	default:
+		return fmt.Sprintf("%d responses are left for this card. Have the challenge read back before it is answered.", left)
+	}
+}
+
+// fewLeft is how many responses left are few.
+const fewLeft = 2
 
 // Opened is a started process with the data that the operator checks the caller
 // on the telephone against.
 type Opened struct {
-	Process Process
-	Card    card.Card
-	Type    card.Type
-	Profile card.Profile
-	Checks  []Check
+	Process  Process
+	Card     card.Card
+	Type     card.Type
+	Profile  card.Profile
+	Attempts Attempts
+	Checks   []Check
 }
 
 // Foresee runs the checks that Start would run and gives the first refusal, nil
@@ -475,20 +522,23 @@ func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error
 		entry.Process = "" // there is none
 		return Opened{}, d.refused(ctx, entry, notDurable(err))
 	}
-	return Opened{a.process, a.card, a.kind, a.profile, a.passed}, nil
+	return Opened{Process: a.process, Card: a.card, Type: a.kind, Profile: a.profile, Checks: a.passed}, nil
 }
 
 // Answer is a response with the process that it was given out in.
 type Answer struct {
 	Process  Process
 	Response card.Response
+	Attempts Attempts
 	Checks   []Check
+	// Repeated tells that this response was given out before, for the same call.
+	Repeated bool
 }
 
 // Answer answers the challenge of a started process. All checks run again: what
 // was true at the start may not be now.
-func (d *Desk) Answer(ctx context.Context, caller Caller, id, challenge string) (Answer, error) {
-	a := &attempt{action: audit.UnblockRespond, caller: caller, began: d.Now(), challenge: challenge}
+func (d *Desk) Answer(ctx context.Context, caller Caller, id string, t Typed) (Answer, error) {
+	a := &attempt{action: audit.UnblockRespond, caller: caller, began: d.Now(), challenge: t.Challenge}
 	p, no := d.find(ctx, caller, id, a.action)
 	if no != nil {
 		return Answer{}, no
@@ -502,10 +552,10 @@ func (d *Desk) Answer(ctx context.Context, caller Caller, id, challenge string) 
 
 // Respond starts a process and answers the challenge in one call and one durable
 // write.
-func (d *Desk) Respond(ctx context.Context, caller Caller, b Begin, challenge string) (Answer, error) {
+func (d *Desk) Respond(ctx context.Context, caller Caller, b Begin, t Typed) (Answer, error) {
 	return d.answer(ctx, &attempt{
 		action: audit.UnblockRespond, caller: caller, began: d.Now(),
-		operator: b.Operator, serial: b.Card, reason: b.Reason, challenge: challenge,
+		operator: b.Operator, serial: b.Card, reason: b.Reason, challenge: t.Challenge,
 	})
 }
 
@@ -513,7 +563,7 @@ func (d *Desk) answer(ctx context.Context, a *attempt) (Answer, error) {
 	if no := d.decide(ctx, a, AuditDurable); no != nil {
 		return Answer{}, no
 	}
-	return Answer{a.process, a.response, a.passed}, nil
+	return Answer{Process: a.process, Response: a.response, Checks: a.passed}, nil
 }
 
 // Complete ends an answered process with what became of it. With PINChanged its

@@ -50,7 +50,7 @@ func TestUnblock(t *testing.T) {
 	w.now = moment.Add(time.Minute)
 	answeredProcess := started
 	answeredProcess.State, answeredProcess.AnsweredAt, answeredProcess.Revision = unblock.Answered, w.now, 2
-	a, err := w.desk.Answer(t.Context(), c.caller, "process-1", c.challenge)
+	a, err := w.desk.Answer(t.Context(), c.caller, "process-1", unblock.Typed{Challenge: c.challenge})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestUnblock(t *testing.T) {
 // before, and its challenge may come as late as any.
 func TestRespondInOneCall(t *testing.T) {
 	w, c := newWorld(t), backend()
-	a, err := w.desk.Respond(t.Context(), c.caller, c.begin, c.challenge)
+	a, err := w.desk.Respond(t.Context(), c.caller, c.begin, unblock.Typed{Challenge: c.challenge})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestOperator(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			begin := unblock.Begin{Card: "4711", Operator: test.named, Reason: "PIN forgotten"}
-			a, err := w.desk.Respond(t.Context(), test.caller, begin, challenge)
+			a, err := w.desk.Respond(t.Context(), test.caller, begin, unblock.Typed{Challenge: challenge})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -199,7 +199,7 @@ func TestProcessIsItsClientsOnly(t *testing.T) {
 		run    func(*testing.T, *world, unblock.Caller, string) error
 	}{
 		"answer": {audit.UnblockRespond, func(t *testing.T, w *world, c unblock.Caller, id string) error {
-			a, err := w.desk.Answer(t.Context(), c, id, challenge)
+			a, err := w.desk.Answer(t.Context(), c, id, unblock.Typed{Challenge: challenge})
 			gaveNothing(t, a)
 			return err
 		}},
@@ -313,7 +313,7 @@ func TestStates(t *testing.T) {
 			run  func(*testing.T, *bench) error
 		}{
 			{audit.UnblockRespond, want.answer, func(t *testing.T, w *bench) error {
-				_, err := w.desk.Answer(t.Context(), w.c.caller, w.id, challenge)
+				_, err := w.desk.Answer(t.Context(), w.c.caller, w.id, unblock.Typed{Challenge: challenge})
 				return err
 			}},
 			{audit.UnblockComplete, want.complete, func(t *testing.T, w *bench) error {
@@ -360,7 +360,7 @@ func TestExpiry(t *testing.T) {
 	w, c := newWorld(t), backend()
 	p := w.start(t, c)
 	w.now = p.ExpiresAt.Add(-1)
-	if _, err := w.desk.Answer(t.Context(), c.caller, p.ID, c.challenge); err != nil {
+	if _, err := w.desk.Answer(t.Context(), c.caller, p.ID, unblock.Typed{Challenge: c.challenge}); err != nil {
 		t.Errorf("answer in the last moment: %v", err)
 	}
 	w.now = p.ExpiresAt.Add(1000 * time.Hour)
@@ -441,7 +441,7 @@ func TestProcessCannotBeRead(t *testing.T) {
 	id := w.start(t, c).ID
 	w.findErr = errInside
 	_, look := w.desk.Process(t.Context(), c.caller, id)
-	_, answer := w.desk.Answer(t.Context(), c.caller, id, c.challenge)
+	_, answer := w.desk.Answer(t.Context(), c.caller, id, unblock.Typed{Challenge: c.challenge})
 	for _, err := range []error{look, answer} {
 		if no := refusal(t, err); no.Code != unblock.StoreUnavailable || strings.Contains(no.Detail, errInside.Error()) {
 			t.Errorf("code %s, detail %q", no.Code, no.Detail)
@@ -460,7 +460,7 @@ func TestOneResponsePerProcess(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			a, err := w.desk.Answer(t.Context(), c.caller, id, c.challenge)
+			a, err := w.desk.Answer(t.Context(), c.caller, id, unblock.Typed{Challenge: c.challenge})
 			if err == nil {
 				given.Add(1)
 				a.Response.Wipe()
@@ -515,7 +515,7 @@ func TestGroundsThatChangeMeanwhile(t *testing.T) {
 			w.ledger.stands = func(g unblock.Grounds) bool {
 				return w.keyIs == "" && cmp.Equal(g, unblock.Grounds{Card: w.card, Type: w.kind, Master: "cards", Version: 2})
 			}
-			a, err := w.desk.Respond(t.Context(), c.caller, c.begin, c.challenge)
+			a, err := w.desk.Respond(t.Context(), c.caller, c.begin, unblock.Typed{Challenge: c.challenge})
 			var no *unblock.Refusal
 			switch {
 			case test.code == "" && err != nil:

@@ -1,5 +1,7 @@
 package unblock
 
+import "time"
+
 // Code names one reason for saying no. Codes are stable: they are the last part
 // of the problem type that API callers act on.
 type Code string
@@ -32,6 +34,18 @@ const (
 	PolicyFailed     Code = "policy-failed"
 	ProfileUnusable  Code = "profile-unusable"
 
+	// RateLimited comes from the limits that all nodes share.
+	RateLimited          Code = "rate-limited"
+	CardBusy             Code = "card-busy"
+	OverrideForbidden    Code = "override-forbidden"
+	ChallengeSuspicious  Code = "challenge-suspicious"
+	IdempotencyKeyReused Code = "idempotency-key-reused"
+
+	ApprovalRequired  Code = "approval-required"
+	ApprovalForbidden Code = "approval-forbidden"
+	ApprovalOwn       Code = "approval-own"
+	ApprovalHash      Code = "approval-hash"
+
 	ProcessUnknown     Code = "process-unknown"
 	ProcessAnswered    Code = "process-answered"
 	ProcessNotAnswered Code = "process-not-answered"
@@ -39,6 +53,9 @@ const (
 	ProcessCancelled   Code = "process-cancelled"
 	ProcessExpired     Code = "process-expired"
 	ProcessConflict    Code = "process-conflict"
+	ProcessWaiting     Code = "process-waiting"
+	ProcessNotWaiting  Code = "process-not-waiting"
+	ProcessRefused     Code = "process-refused"
 )
 
 // Refusal is a no, with its reason. Detail is for the person at the other end;
@@ -47,7 +64,12 @@ type Refusal struct {
 	Code   Code
 	Check  Check  // the check that refused, empty outside the order of checks
 	Detail string // a sentence that says what to do
-	cause  error
+	// Process is the ID of the caller's own process that stands in the way, with
+	// CardBusy.
+	Process string
+	// RetryAfter is how long to wait before the next try, with RateLimited.
+	RetryAfter time.Duration
+	cause      error
 }
 
 func (r *Refusal) Error() string {

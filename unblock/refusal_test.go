@@ -129,7 +129,7 @@ func TestRefusals(t *testing.T) {
 		}},
 		{"one call", audit.UnblockRespond, unblock.AuditDurable, true, func(t *testing.T, w *world, c *call, spoil func()) error {
 			spoil()
-			a, err := w.desk.Respond(t.Context(), c.caller, c.begin, c.challenge)
+			a, err := w.desk.Respond(t.Context(), c.caller, c.begin, unblock.Typed{Challenge: c.challenge})
 			gaveNothing(t, a)
 			return err
 		}},
@@ -137,7 +137,7 @@ func TestRefusals(t *testing.T) {
 			p := w.start(t, *c)
 			w.changes = nil
 			spoil()
-			a, err := w.desk.Answer(t.Context(), c.caller, p.ID, c.challenge)
+			a, err := w.desk.Answer(t.Context(), c.caller, p.ID, unblock.Typed{Challenge: c.challenge})
 			gaveNothing(t, a)
 			if diff := cmp.Diff(p, w.processes[p.ID]); diff != "" {
 				t.Errorf("the process was changed (-before +after):\n%s", diff)
@@ -236,7 +236,7 @@ func TestOrderOfChecks(t *testing.T) {
 					spoil.world(w)
 				}
 			}
-			_, err := w.desk.Respond(t.Context(), c.caller, c.begin, c.challenge)
+			_, err := w.desk.Respond(t.Context(), c.caller, c.begin, unblock.Typed{Challenge: c.challenge})
 			if no := refusal(t, err); no.Check != next {
 				t.Errorf("refused by check %q, want %q", no.Check, next)
 			}
@@ -295,7 +295,7 @@ func TestBounds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w, c := newWorld(t), backend()
 			test.world(w)
-			if _, err := w.desk.Respond(t.Context(), c.caller, c.begin, c.challenge); err != nil {
+			if _, err := w.desk.Respond(t.Context(), c.caller, c.begin, unblock.Typed{Challenge: c.challenge}); err != nil {
 				t.Fatal(err)
 			}
 			if got := w.changes[0].MaxUnconfirmed; got != test.max || !w.changes[0].Answer {
@@ -311,7 +311,7 @@ func TestRefusalWithoutLog(t *testing.T) {
 	w, c := newWorld(t), backend()
 	errLog := errors.New("disk full")
 	w.hsm.err, w.appendErr = errInside, errLog
-	a, err := w.desk.Respond(t.Context(), c.caller, c.begin, c.challenge)
+	a, err := w.desk.Respond(t.Context(), c.caller, c.begin, unblock.Typed{Challenge: c.challenge})
 	gaveNothing(t, a)
 	if no := refusal(t, err); no.Code != unblock.HSMRefused || !errors.Is(err, errInside) || !errors.Is(err, errLog) {
 		t.Errorf("error %v; want %s with both causes", err, unblock.HSMRefused)
@@ -337,7 +337,7 @@ func TestHangUp(t *testing.T) {
 		"while the HSM works": {
 			func(w *world, hangUp func()) { w.hsm.during = hangUp },
 			func(ctx context.Context, w *world, c call) error {
-				a, err := w.desk.Respond(ctx, c.caller, c.begin, c.challenge)
+				a, err := w.desk.Respond(ctx, c.caller, c.begin, unblock.Typed{Challenge: c.challenge})
 				if len(a.Response) != 0 {
 					return errors.New("a response was given out")
 				}
@@ -348,7 +348,7 @@ func TestHangUp(t *testing.T) {
 		"after a refusal was due": {
 			func(w *world, hangUp func()) { w.card.State = "lost"; hangUp() },
 			func(ctx context.Context, w *world, c call) error {
-				_, err := w.desk.Respond(ctx, c.caller, c.begin, c.challenge)
+				_, err := w.desk.Respond(ctx, c.caller, c.begin, unblock.Typed{Challenge: c.challenge})
 				return err
 			},
 			unblock.CardNotActive, audit.UnblockRespond,

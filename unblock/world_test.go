@@ -267,7 +267,7 @@ func (w *world) start(t *testing.T, c call) unblock.Process {
 // answered starts and answers a process.
 func (w *world) answered(t *testing.T, c call) unblock.Process {
 	t.Helper()
-	a, err := w.desk.Answer(t.Context(), c.caller, w.start(t, c).ID, c.challenge)
+	a, err := w.desk.Answer(t.Context(), c.caller, w.start(t, c).ID, unblock.Typed{Challenge: c.challenge})
 	if err != nil {
 		t.Fatal(err)
 	}

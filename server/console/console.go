@@ -36,7 +36,7 @@ type Desk interface {
 	Foresee(ctx context.Context, caller unblock.Caller, b unblock.Begin) *unblock.Refusal
 	Start(ctx context.Context, caller unblock.Caller, b unblock.Begin) (unblock.Opened, error)
 	Process(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
-	Answer(ctx context.Context, caller unblock.Caller, id, challenge string) (unblock.Answer, error)
+	Answer(ctx context.Context, caller unblock.Caller, id string, t unblock.Typed) (unblock.Answer, error)
 	Complete(ctx context.Context, caller unblock.Caller, id string, outcome unblock.Outcome) (unblock.Process, error)
 	Cancel(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
 }

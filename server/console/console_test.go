@@ -398,7 +398,7 @@ func (d refuser) Process(_ context.Context, _ unblock.Caller, id string) (unbloc
 	return unblock.Process{ID: id, State: unblock.Started, Card: serial}, nil
 }
 
-func (d refuser) Answer(context.Context, unblock.Caller, string, string) (unblock.Answer, error) {
+func (d refuser) Answer(context.Context, unblock.Caller, string, unblock.Typed) (unblock.Answer, error) {
 	return unblock.Answer{}, d.no
 }
 

@@ -193,7 +193,7 @@ func (s *console) respond(v visit) {
 		page.Wrong = wrongIn(page.Typed, misread)
 	}
 
-	answer, err := s.Desk.Answer(v.r.Context(), v.caller, page.ID, page.Typed)
+	answer, err := s.Desk.Answer(v.r.Context(), v.caller, page.ID, unblock.Typed{Challenge: page.Typed})
 	defer answer.Response.Wipe()
 	var no *unblock.Refusal
 	switch {
