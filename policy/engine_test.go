@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -26,6 +27,7 @@ func request() policy.Request {
 		},
 		Type:   card.Type{ID: "staff", Name: "Staff card", Profile: "gids"},
 		Reason: "PIN forgotten on leave",
+		Now:    time.Date(2026, 12, 24, 9, 30, 0, 0, time.FixedZone("CET", 3600)),
 	}
 }
 
@@ -34,7 +36,7 @@ func TestDefaultPolicies(t *testing.T) {
 		permit     = "An operator or a supervisor may unblock a card, and has to give a reason."
 		nothing    = "No policy permits this. " + permit
 		own        = "Nobody unblocks their own card. Ask another operator."
-		privileged = "The card's holder is in the group privileged. Ask a supervisor."
+		privileged = "The card's holder is privileged. A supervisor has to approve."
 	)
 	engine, err := policy.Default()
 	if err != nil {
@@ -45,79 +47,80 @@ func TestDefaultPolicies(t *testing.T) {
 		allow    bool
 		policies []string
 		why      string
+		approval identity.Role
 	}{
 		"operator": {
-			func(*policy.Request) {}, true, []string{"operator-with-reason"}, permit,
+			func(*policy.Request) {}, true, []string{"operator-with-reason"}, permit, "",
 		},
 		"supervisor": {
 			func(r *policy.Request) { r.Operator.Roles = []identity.Role{identity.Supervisor} },
-			true, []string{"operator-with-reason"}, permit,
+			true, []string{"operator-with-reason"}, permit, "",
 		},
 		"operator with own certificate": {
 			func(r *policy.Request) { r.Means = identity.ByCertificate },
-			true, []string{"operator-with-reason"}, permit,
+			true, []string{"operator-with-reason"}, permit, "",
 		},
 		"no role": {
-			func(r *policy.Request) { r.Operator.Roles = nil }, false, nil, nothing,
+			func(r *policy.Request) { r.Operator.Roles = nil }, false, nil, nothing, "",
 		},
 		"another role": {
 			func(r *policy.Request) {
 				r.Operator.Roles = []identity.Role{identity.Administrator, identity.SecurityOfficer}
 			},
-			false, nil, nothing,
+			false, nil, nothing, "",
 		},
 		"role in other letters": {
 			func(r *policy.Request) { r.Operator.Roles = []identity.Role{"Operator", "operator "} },
-			false, nil, nothing,
+			false, nil, nothing, "",
 		},
 		"group named like a role": {
 			func(r *policy.Request) { r.Operator.Roles, r.Operator.Groups = nil, []string{"operator"} },
-			false, nil, nothing,
+			false, nil, nothing, "",
 		},
 		"no reason": {
-			func(r *policy.Request) { r.Reason = "" }, false, nil, nothing,
+			func(r *policy.Request) { r.Reason = "" }, false, nil, nothing, "",
 		},
 		"blank reason": {
-			func(r *policy.Request) { r.Reason = " \t\u00a0\n" }, false, nil, nothing,
+			func(r *policy.Request) { r.Reason = " \t\u00a0\n" }, false, nil, nothing, "",
 		},
 		"own card": {
 			func(r *policy.Request) { r.Card.Holder.ID = "anna" },
-			false, []string{"not-own-card"}, own,
+			false, []string{"not-own-card"}, own, "",
 		},
 		"supervisor's own card": {
 			func(r *policy.Request) {
 				r.Operator.Roles = []identity.Role{identity.Supervisor}
 				r.Card.Holder.ID = "anna"
 			},
-			false, []string{"not-own-card"}, own,
+			false, []string{"not-own-card"}, own, "",
 		},
 		"privileged holder": {
 			func(r *policy.Request) { r.Card.Holder.Groups = []string{"finance", "privileged"} },
-			false, []string{"privileged-holder"}, privileged,
+			false, []string{"privileged-holder"}, privileged, "supervisor",
 		},
 		"privileged holder, operator in that group too": {
 			func(r *policy.Request) {
 				r.Card.Holder.Groups = []string{"privileged"}
 				r.Operator.Groups = []string{"privileged", "supervisor"}
 			},
-			false, []string{"privileged-holder"}, privileged,
+			false, []string{"privileged-holder"}, privileged, "supervisor",
 		},
 		"privileged holder, supervisor": {
 			func(r *policy.Request) {
 				r.Card.Holder.Groups = []string{"privileged"}
 				r.Operator.Roles = []identity.Role{identity.Operator, identity.Supervisor}
 			},
-			true, []string{"operator-with-reason"}, permit,
+			true, []string{"operator-with-reason"}, permit, "",
 		},
 		"own card of a privileged operator": {
 			func(r *policy.Request) {
 				r.Card.Holder.ID, r.Card.Holder.Groups = "anna", []string{"privileged"}
 			},
-			false, []string{"not-own-card", "privileged-holder"}, own + " " + privileged,
+			false, []string{"not-own-card", "privileged-holder"}, own + " " + privileged, "",
 		},
 		"own card without a role and a reason": {
 			func(r *policy.Request) { r.Card.Holder.ID, r.Operator.Roles, r.Reason = "anna", nil, "" },
-			false, []string{"not-own-card"}, own,
+			false, []string{"not-own-card"}, own, "",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +130,7 @@ func TestDefaultPolicies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := policy.Decision{Allow: test.allow, Policies: test.policies, Why: test.why, Version: engine.Version()}
+			want := policy.Decision{Allow: test.allow, Policies: test.policies, Why: test.why, Approval: test.approval, Version: engine.Version()}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("decision (-want +got):\n%s", diff)
 			}
@@ -148,6 +151,7 @@ func folder(t testing.TB, files map[string]string) string {
 }
 
 const (
+	seen      = `@id("seen") @reason("Seen.") permit (principal, action == Action::"view", resource);`
 	permitAll = `@id("all") @reason("Everybody may.") permit (principal, action, resource);`
 	ownUnit   = `@id("own-unit") @reason("Only cards of your own unit.")
 permit (principal, action, resource)
@@ -195,9 +199,9 @@ when {
     resource.serial == "4711" && resource.state == "blocked" && resource.type == CardType::"staff" &&
     resource.type.id == "staff" && resource.type.name == "Staff card" && resource.type.profile == "gids" &&
     resource.holder.id == "bo" && resource.holder.groups == ["finance"] && !(resource.holder has unit) &&
-    context.reason == "PIN forgotten on leave" && context.delegated &&
+    context.reason == "PIN forgotten on leave" && context.authentication has means && context.authentication.means == Means::"named by the client" &&
     context.client == Client::"identity-manager" && context.client.name == "identity-manager"
-};`})
+};`, "seen.cedar": seen})
 	if got, err := engine.Decide(t.Context(), request()); err != nil || !got.Allow {
 		t.Errorf("decision %+v, %v; want allow", got, err)
 	}

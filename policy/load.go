@@ -1,52 +1,72 @@
 package policy
 
 import (
+	"cmp"
 	_ "embed" // the built-in policies
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"latchkey/card"
+	"latchkey/identity"
 )
 
 //go:embed default.cedar
 var defaultPolicies string
 
-// maxFile is the limit on a file's length in bytes. It also bounds how deep
-// expressions can nest, which Cedar's parser does not: it recurses, and no program
-// survives the end of its stack.
-const maxFile = 64 << 10
+// Limits on a set of policies. A file's length also bounds how deep expressions can
+// nest, which Cedar's parser does not: it recurses, and no program survives the end
+// of its stack. Together they bound what a decision costs, since every policy is
+// evaluated and Cedar has no loops.
+const (
+	MaxFile     = 64 << 10 // bytes of a file
+	MaxFiles    = 64
+	MaxPolicies = 500
+	maxFaults   = 100 // that are listed
+)
 
-// Faults is everything that is wrong with a set of policies, one line for each
-// that begins with its place.
-type Faults []string
-
-func (f Faults) Error() string { return strings.Join(f, "\n") }
-
-func (f *Faults) add(place, format string, args ...any) {
-	*f = append(*f, place+": "+fmt.Sprintf(format, args...))
+// Source is the text of one file of policies.
+type Source struct {
+	// Name is the file's name, as in "own-unit.cedar".
+	Name string `json:"name"`
+	Text string `json:"text"`
 }
+
+// BuiltIn is the source of the policies that hold unless others are configured.
+func BuiltIn() Source { return Source{"default.cedar", defaultPolicies} }
 
 // Default makes an Engine of the built-in policies.
-func Default() (*Engine, error) {
-	return load([]source{{"default.cedar", defaultPolicies}}, nil)
-}
+func Default() (*Engine, error) { return Load([]Source{BuiltIn()}) }
 
 // LoadDir makes an Engine of all files in a folder whose names end in .cedar; the
-// built-in policies then hold no longer. What is wrong comes back as Faults, all of
-// it at once: files that cannot be read or parsed, policies without @id or @reason,
-// an @id that is there twice, and whatever the schema does not know.
+// built-in policies then hold no longer. What is wrong comes back as Faults, those of
+// ReadDir and of Load together.
 func LoadDir(dir string) (*Engine, error) {
-	listing, err := os.ReadDir(dir) // in the order of their names
+	sources, err := ReadDir(dir)
+	var faults Faults
+	if err != nil && !errors.As(err, &faults) {
+		return nil, err
+	}
+	return load(sources, faults)
+}
+
+// ReadDir reads all files in a folder whose names end in .cedar, in the order of
+// their names. It gives what it could read together with the Faults of what it could
+// not.
+func ReadDir(dir string) ([]Source, error) {
+	listing, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("read policies: %w", err)
 	}
-	var sources []source
+	var sources []Source
 	var faults Faults
 	for _, file := range listing {
 		if filepath.Ext(file.Name()) != ".cedar" {
@@ -54,15 +74,18 @@ func LoadDir(dir string) (*Engine, error) {
 		}
 		text, err := read(filepath.Join(dir, file.Name()))
 		if err != nil {
-			faults.add(file.Name(), "%v", err)
+			faults = append(faults, Fault{File: file.Name(), What: err.Error()})
 			continue
 		}
-		sources = append(sources, source{file.Name(), text})
+		sources = append(sources, Source{file.Name(), text})
 	}
 	if len(sources) == 0 && len(faults) == 0 {
-		faults.add(dir, "no file here ends in .cedar, so nothing could ever be unblocked")
+		faults = append(faults, Fault{File: dir, What: "no file here ends in .cedar, so nothing could ever be unblocked"})
 	}
-	return load(sources, faults)
+	if len(faults) != 0 {
+		return sources, faults
+	}
+	return sources, nil
 }
 
 func read(path string) (string, error) {
@@ -73,77 +96,197 @@ func read(path string) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", errors.New("is not a file")
 	}
-	if info.Size() > maxFile {
-		return "", fmt.Errorf("has more than %d bytes; spread the policies over several files", maxFile)
+	if info.Size() > MaxFile {
+		return "", tooLong()
 	}
 	text, err := os.ReadFile(path)
 	return string(text), err
 }
 
-// source is the text of one file.
-type source struct{ name, text string }
+func tooLong() error {
+	return fmt.Errorf("has more than %d bytes; spread the policies over several files", MaxFile)
+}
+
+// Load makes an Engine of the sources. What is wrong comes back as Faults, all of it
+// at once: text that cannot be parsed, policies without @id or @reason, an @id that is
+// there twice, an @approval that nothing could satisfy, whatever the schema does not
+// know, and a set by which nobody could ever do anything.
+func Load(sources []Source) (*Engine, error) { return load(sources, nil) }
 
 // named is a policy with what its annotations say.
 type named struct {
-	id     cedar.PolicyID
-	reason string
-	policy *cedar.Policy
+	id       cedar.PolicyID
+	reason   string
+	approval identity.Role
+	policy   *cedar.Policy
 }
 
 func (n named) permits() bool { return n.policy.Effect() == cedar.Permit }
 
+func (n named) applies(action cedar.EntityUID) bool {
+	return applies((*ast.Policy)(n.policy.AST()), action)
+}
+
 // load parses and checks the sources. Faults found before join those found here.
-func load(sources []source, faults Faults) (*Engine, error) {
+func load(sources []Source, faults Faults) (*Engine, error) {
 	rules, err := newRules()
 	if err != nil {
 		return nil, err
 	}
-	var policies []named
-	seen := make(map[cedar.PolicyID]string)
+	l := loader{rules: rules, faults: faults, seen: make(map[cedar.PolicyID]string), budget: budget}
+	if len(sources) > MaxFiles {
+		l.add(Fault{File: sources[MaxFiles].Name, What: fmt.Sprintf("there are more than %d files", MaxFiles)})
+		sources = sources[:MaxFiles]
+	}
 	for _, s := range sources {
-		list, err := cedar.NewPolicyListFromBytes(s.name, []byte(s.text))
-		if err != nil {
-			faults = append(faults, plain(s.name, err))
-			continue
-		}
-		for _, p := range list {
-			where := place(p.Position())
-			annotations := p.Annotations()
-			n := named{cedar.PolicyID(annotations["id"]), string(annotations["reason"]), p}
-			if fault := card.TextFault(string(n.id), card.MaxID, true); fault != "" {
-				faults.add(where, "@id %s", fault)
-			} else if first, twice := seen[n.id]; twice {
-				faults.add(where, "@id %q is taken by the policy at %s", n.id, first)
-			} else {
-				seen[n.id] = where
-			}
-			if fault := card.TextFault(n.reason, card.MaxText, true); fault != "" {
-				faults.add(where, "@reason %s: it tells the operator why", fault)
-			}
-			for _, fault := range rules.faults(p) {
-				faults.add(where, "%s", fault)
-			}
-			policies = append(policies, n)
-		}
+		l.source(s)
 	}
-	if len(faults) == 0 && !slices.ContainsFunc(policies, named.permits) {
-		faults.add(sources[0].name, "no policy permits anything, so nothing could ever be unblocked")
+	if len(l.policies) > MaxPolicies {
+		l.add(Fault{File: sources[0].Name, What: fmt.Sprintf("there are more than %d policies", MaxPolicies)})
 	}
-	if len(faults) != 0 {
-		return nil, faults
+	if len(l.faults) == 0 {
+		l.complete(sources)
 	}
-	return newEngine(policies), nil
+	if len(l.faults) != 0 {
+		// By files in the order of their names, whatever found the fault.
+		slices.SortStableFunc(l.faults, func(a, b Fault) int {
+			return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
+		return nil, l.faults[:min(len(l.faults), maxFaults)]
+	}
+	return newEngine(l.policies), nil
 }
 
-// plain puts the place in front of what Cedar's parser says, which does not know
-// the file: "parser error: parse error at <input>:LINE:COLUMN WHAT".
-func plain(file string, err error) string {
-	text := strings.TrimPrefix(err.Error(), "parser error: ")
-	before, after, ok := strings.Cut(text, "<input>:")
-	if !ok {
-		return file + ": " + text
-	}
-	return file + ":" + strings.TrimPrefix(before, "parse error at ") + after
+// loader gathers the policies of all sources, and their faults.
+type loader struct {
+	rules    *rules
+	policies []named
+	faults   Faults
+	seen     map[cedar.PolicyID]string // where an @id was first
+	budget   int
 }
 
-func place(p cedar.Position) string { return fmt.Sprintf("%s:%d", p.Filename, p.Line) }
+func (l *loader) add(f Fault) { l.faults = append(l.faults, f) }
+
+// complete adds what is missing from a set whose policies have no faults.
+func (l *loader) complete(sources []Source) {
+	name := "policies"
+	if len(sources) != 0 {
+		name = sources[0].Name
+	}
+	for _, missing := range []struct {
+		action cedar.EntityUID
+		what   string
+	}{
+		{unblockAction(), "no policy permits action unblock, so nothing could ever be unblocked"},
+		{viewAction(), "no policy permits action view, so no card could ever be found; take over every-card-is-seen from the built-in policies"},
+	} {
+		permitted := slices.ContainsFunc(l.policies, func(n named) bool { return n.permits() && n.applies(missing.action) })
+		if !permitted {
+			l.add(Fault{File: name, What: missing.what})
+		}
+	}
+}
+
+// source parses and checks one source.
+func (l *loader) source(s Source) {
+	if len(s.Text) > MaxFile {
+		l.add(Fault{File: s.Name, What: tooLong().Error()})
+		return
+	}
+	list, err := parse(s.Name, s.Text)
+	if err != nil {
+		l.add(syntax(s.Name, err))
+		return
+	}
+	d := document{s.Name, s.Text}
+	for i, p := range list {
+		end := len(s.Text)
+		if i+1 < len(list) {
+			end = list[i+1].Position().Offset
+		}
+		l.policy(newSearch(d, p.Position().Offset, end, l.rules, &l.budget), p)
+	}
+}
+
+// policy checks one policy, whose places the search finds.
+func (l *loader) policy(s *search, p *cedar.Policy) {
+	annotations := p.Annotations()
+	n := named{cedar.PolicyID(annotations["id"]), string(annotations["reason"]), identity.Role(annotations["approval"]), p}
+	fault := func(offset int, format string, args ...any) {
+		line, column := s.at(offset)
+		l.add(Fault{s.name, line, column, string(n.id), fmt.Sprintf(format, args...)})
+	}
+	annotation := func(name string) int {
+		if t, ok := s.annotations[name]; ok {
+			return t.start
+		}
+		return p.Position().Offset
+	}
+	if f := card.TextFault(string(n.id), card.MaxID, true); f != "" {
+		fault(annotation("id"), "@id %s", f)
+	} else if first, twice := l.seen[n.id]; twice {
+		fault(annotation("id"), "@id %q is taken by the policy at %s", n.id, first)
+	} else {
+		line, column := s.at(annotation("id"))
+		l.seen[n.id] = fmt.Sprintf("%s:%d:%d", s.name, line, column)
+	}
+	if f := card.TextFault(n.reason, card.MaxText, true); f != "" {
+		fault(annotation("reason"), "@reason %s: it tells the operator why", f)
+	}
+	for name := range annotations {
+		switch name {
+		case "id", "reason":
+		case "approval":
+			if f := n.approvalFault(); f != "" {
+				fault(annotation("approval"), "@approval %s", f)
+			}
+		default:
+			fault(annotation(string(name)), "annotation @%s is not known; there are @id, @reason and @approval", name)
+		}
+	}
+	for _, f := range l.rules.faults(p) {
+		fault(s.find(f), "%s", f)
+	}
+	l.policies = append(l.policies, n)
+}
+
+// approvalFault says why nobody's approval could satisfy the policy, or "".
+func (n named) approvalFault() string {
+	roles := slices.DeleteFunc(identity.Roles(), func(r identity.Role) bool { return r == identity.Backend })
+	switch {
+	case n.permits():
+		return "is for a forbid only: it says whose approval satisfies it"
+	case !slices.Contains(roles, n.approval):
+		return fmt.Sprintf("%q is not a role of a person; there are %s", n.approval, join(roles))
+	case !asks((*ast.Policy)(n.policy.AST()), "approver"):
+		return "has no effect, since the policy does not look at context.approver; see privileged-holder of the built-in policies"
+	}
+	return ""
+}
+
+func join(roles []identity.Role) string {
+	texts := make([]string, len(roles))
+	for i, r := range roles {
+		texts[i] = string(r)
+	}
+	return strings.Join(texts, ", ")
+}
+
+func parse(name, text string) (cedar.PolicyList, error) {
+	return cedar.NewPolicyListFromBytes(name, []byte(text))
+}
+
+// parserPlace is how Cedar's parser, which does not know the file, says where it was.
+var parserPlace = regexp.MustCompile(`(?s)^(?:parser error: )?(?:parse error at )?<input>:(\d+):(\d+):? ?(.*)$`)
+
+// syntax is the fault that the parser found.
+func syntax(file string, err error) Fault {
+	m := parserPlace.FindStringSubmatch(err.Error())
+	if m == nil {
+		return Fault{File: file, What: strings.TrimPrefix(err.Error(), "parser error: ")}
+	}
+	line, _ := strconv.Atoi(m[1]) // digits, and short ones
+	column, _ := strconv.Atoi(m[2])
+	return Fault{File: file, Line: line, Column: column, What: m[3]}
+}
