@@ -51,7 +51,7 @@ func check(f file, folder string, fault report) *Config {
 		Listen: or(f.Listen, DefaultListen),
 		TLS:    TLS{at(f.TLS.Certificate), at(f.TLS.Key), at(f.TLS.ClientCA)},
 		HSM:    hsmOf(f, at),
-		Store:  at(or(f.Store.Path, DefaultStore)), Policy: at(f.Policy.Directory),
+		Store:  storeOf(f, at), Policy: at(f.Policy.Directory),
 		Cards:   Cards{DefaultMaxAge, card.DefaultCardStates(), card.DefaultHolderStates()},
 		Unblock: Unblock{DefaultLifetime},
 		Limits:  Limits{f.Limits.PerSecond.Or(DefaultPerSecond), f.Limits.Burst.Or(DefaultBurst)},
@@ -71,7 +71,7 @@ func check(f file, folder string, fault report) *Config {
 	}
 	checkTLS(c.TLS, fault)
 	checkHSM(c.HSM, fault)
-	checkStore(c, fault)
+	checkStore(f, c, fault)
 	checkCards(c, f, fault)
 	checkCustody(c, f, fault)
 	c.Operators = checkOperators(f.Operators, fault)
@@ -172,11 +172,50 @@ func checkToken(place string, h HSM, fault report) {
 	}
 }
 
-func checkStore(c *Config, fault report) {
-	if info, err := os.Stat(filepath.Dir(c.Store)); err != nil || !info.IsDir() {
-		fault("store.path", "the folder %s is not there; make it first", filepath.Dir(c.Store))
-	} else if info, err := os.Stat(c.Store); err == nil && !info.Mode().IsRegular() {
-		fault("store.path", "%s is not a file", c.Store)
+// checkPostgres says nothing of what the URL holds: people write passwords there.
+func checkPostgres(s Store, fault report) {
+	switch u, err := url.Parse(s.URL); {
+	case s.URL == "":
+		fault("store.postgres.url", "is required")
+	case err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || len(u.Path) < 2:
+		fault("store.postgres.url", "has the form postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full")
+	default:
+		if _, has := u.User.Password(); has || u.Query().Has("password") {
+			fault("store.postgres.url", "holds a password; it goes into a file, see password_file")
+		}
+		// A host that begins with / is the folder of a socket.
+		host, mode := or(u.Query().Get("host"), u.Hostname()), u.Query().Get("sslmode")
+		if !strings.HasPrefix(host, "/") && mode != "verify-full" && !loopback(host) {
+			fault("store.postgres.url", "needs sslmode=verify-full, or anybody on the network can be the database")
+		}
+	}
+	if s.PasswordFile != "" && readable("store.postgres.password_file", s.PasswordFile, fault) {
+		private("store.postgres.password_file", s.PasswordFile, fault)
+	}
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+func storeOf(f file, at func(string) string) Store {
+	if p := f.Store.Postgres; p != nil {
+		return Store{URL: p.URL, PasswordFile: at(p.PasswordFile)}
+	}
+	return Store{Path: at(or(f.Store.Path, DefaultStore))}
+}
+
+func checkStore(f file, c *Config, fault report) {
+	if f.Store.Postgres != nil {
+		if f.Store.Path != "" {
+			fault("store", "path and postgres are both there; keep one")
+		}
+		checkPostgres(c.Store, fault)
+	} else if info, err := os.Stat(filepath.Dir(c.Store.Path)); err != nil || !info.IsDir() {
+		fault("store.path", "the folder %s is not there; make it first", filepath.Dir(c.Store.Path))
+	} else if info, err := os.Stat(c.Store.Path); err == nil && !info.Mode().IsRegular() {
+		fault("store.path", "%s is not a file", c.Store.Path)
 	}
 	if c.Policy == "" {
 		return

@@ -4,8 +4,11 @@
 package config
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +26,7 @@ type Config struct {
 	Listen  string
 	TLS     TLS
 	HSM     HSM
-	Store   string // path of the SQLite database
+	Store   Store
 	Policy  string // folder of *.cedar files, empty for the built-in policies
 	Cards   Cards
 	Unblock Unblock
@@ -38,6 +41,35 @@ type Config struct {
 
 // TLS is the server's own certificate and the CA of its clients, as PEM files.
 type TLS struct{ Certificate, Key, ClientCA string }
+
+// Store says where the data is kept: in an SQLite file, or in a PostgreSQL database
+// that several nodes can share. One of Path and URL is set.
+type Store struct {
+	Path string
+	// URL is PostgreSQL's connection string, without a password.
+	URL string
+	// PasswordFile holds the password, where one is needed.
+	PasswordFile string
+}
+
+// Where is the store's path or whole connection string, which may hold a password.
+func (s Store) Where() (string, error) {
+	if s.URL == "" || s.PasswordFile == "" {
+		return cmp.Or(s.URL, s.Path), nil
+	}
+	password, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("store.postgres.password_file: %w", err)
+	}
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return "", errors.New("store.postgres.url cannot be read")
+	}
+	u.User = url.UserPassword(u.User.Username(), strings.TrimRight(string(password), "\r\n"))
+	return u.String(), nil
+}
+
+func (s Store) String() string { return cmp.Or(s.URL, s.Path) }
 
 // HSM says which token to use.
 type HSM struct {

@@ -28,7 +28,11 @@ type file struct {
 		Fallbacks        []token  `yaml:"fallbacks"`
 	} `yaml:"hsm"`
 	Store struct {
-		Path string `yaml:"path"`
+		Path     string `yaml:"path"`
+		Postgres *struct {
+			URL          string `yaml:"url"`
+			PasswordFile string `yaml:"password_file"`
+		} `yaml:"postgres"`
 	} `yaml:"store"`
 	Policy struct {
 		Directory string `yaml:"directory"`

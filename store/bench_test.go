@@ -45,7 +45,7 @@ func BenchmarkApply(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer func() { _ = s.Close() }()
-			return rate(b, func() error { return bareLoop(s.writer.db, b.N, perCommit, answer) })
+			return rate(b, func() error { return bareLoop(s.writer.db.DB, b.N, perCommit, answer) })
 		}
 	}
 	grouped := func(b *testing.B) float64 {

@@ -3,27 +3,53 @@ package store
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
 )
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
 const (
 	driver = "sqlite3"
 	// applicationID marks a file as a Latchkey database; see the first migration.
 	applicationID = 0x4C544348
 )
+
+// openSQLite opens the database at the path for one process alone.
+func openSQLite(ctx context.Context, path string) (*database, error) {
+	path, lock, err := claim(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := recognise(ctx, path); err != nil {
+		return nil, errors.Join(explain(err), lock.Close())
+	}
+	writer, err := sql.Open(driver, writerDSN(path))
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	writer.SetMaxOpenConns(1)
+	readers, err := sql.Open(driver, readerDSN(path))
+	if err != nil {
+		return nil, errors.Join(err, writer.Close(), lock.Close())
+	}
+	readers.SetMaxOpenConns(2 * runtime.GOMAXPROCS(0))
+	readers.SetMaxIdleConns(2 * runtime.GOMAXPROCS(0))
+	same := func(query string) string { return query }
+	return &database{
+		readers: &pool{DB: readers, bind: same}, writer: &pool{DB: writer, bind: same},
+		dialect: goose.DialectSQLite3, steps: "migrations", explain: explain,
+		// The writer's connection goes last: closing it moves the -wal into the database.
+		release: func() error { return errors.Join(readers.Close(), writer.Close(), lock.Close()) },
+	}, nil
+}
 
 // claim takes the lock that keeps other processes out and makes the database
 // file if it is not there, readable and writable for its owner only. It gives
@@ -117,29 +143,5 @@ func explain(err error) error {
 			return fmt.Errorf("%w; its folder must be writable too, and its -wal and -shm: %w", fs.ErrPermission, err)
 		}
 	}
-	return err
-}
-
-// migrate brings the schema up to date, each step in a transaction of its own.
-// There is no way down: the way back to an older version is the backup that was
-// made before the upgrade.
-func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	steps, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	has, knows, err := steps.GetVersions(ctx)
-	if err != nil {
-		return err
-	}
-	if has > knows {
-		return fmt.Errorf("%w: its schema is version %d and this program knows %d; run the newer version, or restore the backup made before the upgrade",
-			ErrNewer, has, knows)
-	}
-	_, err = steps.Up(ctx)
 	return err
 }

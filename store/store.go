@@ -22,12 +22,14 @@ var (
 	// ErrUncertain says that the caller's context ended while its write was being
 	// made durable: it is on disk as a whole or not at all, but which is not known.
 	ErrUncertain = errors.New("it is not known whether the write took place")
-	// ErrInUse says that another process has the database open.
+	// ErrInUse says that another process has the SQLite database open.
 	ErrInUse = errors.New("the database is in use by another Latchkey process")
 	// ErrNewer says that a newer version of Latchkey made the database's schema.
 	ErrNewer = errors.New("the database is newer than this version of Latchkey")
 	// ErrForeign says that something else than Latchkey made the file.
 	ErrForeign = errors.New("this is not a Latchkey database")
+	// ErrNotDurable says that the database acknowledges what is not on disk.
+	ErrNotDurable = errors.New("the database acknowledges writes before they are on disk")
 	// ErrQuery says that a search is not one that can be carried out.
 	ErrQuery = errors.New("unfit search")
 )
@@ -37,7 +39,7 @@ const checkTimeout = 5 * time.Second
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	readers *sql.DB
+	readers *pool
 	// searching holds the searches under way, which must leave readers and processors
 	// to the answers.
 	searching chan struct{}
@@ -50,50 +52,38 @@ var (
 	_ unblock.Ledger = (*Store)(nil)
 )
 
-// Open opens the database at the path and brings its schema up to date. A file
-// that is not there is made, its folder is not. The error is ErrInUse, ErrNewer,
-// ErrForeign or fs.ErrPermission where that is what is wrong, and nothing is
-// changed then.
-func Open(ctx context.Context, path string) (*Store, error) {
-	s, err := open(ctx, path)
+// Open opens a database and brings its schema up to date. It is named by the path
+// of an SQLite file, which is made where it is not there, its folder is not; or by the
+// connection string of a PostgreSQL database, which begins with postgres:// and is
+// made beforehand. The error is ErrInUse, ErrNewer, ErrForeign, ErrNotDurable or
+// fs.ErrPermission where that is what is wrong, and nothing is changed then.
+func Open(ctx context.Context, where string) (*Store, error) {
+	s, err := open(ctx, where)
 	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+		return nil, fmt.Errorf("open database %s: %w", Name(where), err)
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, path string) (*Store, error) {
-	path, lock, err := claim(path)
+func open(ctx context.Context, where string) (*Store, error) {
+	connect := openSQLite
+	if isPostgres(where) {
+		connect = openPostgres
+	}
+	d, err := connect(ctx, where)
 	if err != nil {
 		return nil, err
 	}
-	if err := recognise(ctx, path); err != nil {
-		return nil, errors.Join(explain(err), lock.Close())
+	if err := d.migrate(ctx); err != nil {
+		return nil, errors.Join(d.explain(err), d.release())
 	}
-	db, err := sql.Open(driver, writerDSN(path))
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
+	if err := index(ctx, d.writer); err != nil {
+		return nil, errors.Join(d.explain(err), d.release())
 	}
-	db.SetMaxOpenConns(1)
-	readers, err := sql.Open(driver, readerDSN(path))
-	if err != nil {
-		return nil, errors.Join(err, db.Close(), lock.Close())
-	}
-	readers.SetMaxOpenConns(2 * runtime.GOMAXPROCS(0))
-	readers.SetMaxIdleConns(2 * runtime.GOMAXPROCS(0))
-
-	// The writer's connection goes last: closing it moves the -wal into the database.
-	release := func() error { return errors.Join(readers.Close(), db.Close(), lock.Close()) }
-	if err := migrate(ctx, db); err != nil {
-		return nil, errors.Join(explain(err), release())
-	}
-	if err := index(ctx, db); err != nil {
-		return nil, errors.Join(explain(err), release())
-	}
-	s := &Store{readers: readers, searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), writer: newWriter(db)}
+	s := &Store{readers: d.readers, searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), writer: newWriter(d.writer)}
 	s.close = sync.OnceValue(func() error {
 		s.writer.close()
-		return release()
+		return d.release()
 	})
 	return s, nil
 }

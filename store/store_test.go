@@ -30,7 +30,7 @@ func kept(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 func open(t testing.TB, path string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), path)
+	s, err := store.Open(t.Context(), at(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}

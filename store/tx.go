@@ -13,6 +13,7 @@ import (
 // tx is the writer's transaction.
 type tx struct {
 	*sql.Tx
+	pool     *pool
 	sequence int64 // of the last audit entry
 	// logged is what observers are told of the entries that the batch has logged.
 	logged []Logged
@@ -20,12 +21,17 @@ type tx struct {
 
 // begin starts a transaction. It and the statements in it get no context: a
 // batch has many callers, and none may interrupt the others' writes.
-func begin(db *sql.DB) (*tx, error) {
+func begin(db *pool) (*tx, error) {
 	t, err := db.BeginTx(context.Background(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("begin transaction: %w", err)
 	}
-	tx := &tx{Tx: t}
+	tx := &tx{Tx: t, pool: db}
+	if db.lead != nil {
+		if err := db.lead(t); err != nil {
+			return tx, fmt.Errorf("take the lead over other nodes: %w", err)
+		}
+	}
 	if err := t.QueryRow(`SELECT coalesce(max(sequence), 0) FROM audit_entries`).Scan(&tx.sequence); err != nil {
 		return tx, fmt.Errorf("read the audit log's length: %w", err)
 	}
@@ -55,10 +61,14 @@ func (tx *tx) run(do func(*tx) error) (refused, lost error) {
 }
 
 func (tx *tx) commit() error {
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
+	err := tx.Commit()
+	switch {
+	case err == nil:
+		return nil
+	case tx.pool.doubtful != nil && tx.pool.doubtful(err):
+		return fmt.Errorf("commit: %w: %w", ErrUncertain, err)
 	}
-	return nil
+	return fmt.Errorf("commit: %w", err)
 }
 
 // rollback gives up the transaction, if there is one.
@@ -70,11 +80,21 @@ func (tx *tx) rollback() {
 
 // exec runs a statement and tells how many rows it changed.
 func (tx *tx) exec(query string, args ...any) (int64, error) {
-	result, err := tx.Exec(query, args...)
+	result, err := tx.Exec(tx.pool.bind(query), args...)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// QueryRow reads one row as the transaction sees it.
+func (tx *tx) QueryRow(query string, args ...any) *sql.Row {
+	return tx.Tx.QueryRow(tx.pool.bind(query), args...)
+}
+
+// Query reads rows as the transaction sees them.
+func (tx *tx) Query(query string, args ...any) (*sql.Rows, error) {
+	return tx.Tx.Query(tx.pool.bind(query), args...)
 }
 
 // log appends an entry to the audit log. Sequence numbers have no gaps: there is

@@ -97,7 +97,7 @@ func (tx *tx) putWords(serial string, before, now []string) error {
 // index makes the words of all cards anew where they were made in another way than
 // words are made now, as after an upgrade. It takes about a minute for a million
 // cards, and begins anew where it was cut off.
-func index(ctx context.Context, db *sql.DB) error {
+func index(ctx context.Context, db *pool) error {
 	var made string
 	err := db.QueryRowContext(ctx, `SELECT folding FROM card_words_made WHERE id = 1`).Scan(&made)
 	switch {
@@ -118,13 +118,13 @@ func index(ctx context.Context, db *sql.DB) error {
 
 // indexSome makes the words of some thousand cards from a serial number on, in a
 // transaction.
-func indexSome(ctx context.Context, db *sql.DB, after string) (last string, more bool, err error) {
+func indexSome(ctx context.Context, db *pool, after string) (last string, more bool, err error) {
 	const some = 5000
 	t, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return "", false, err
 	}
-	tx := &tx{Tx: t}
+	tx := &tx{Tx: t, pool: db}
 	defer tx.rollback()
 	rows, err := tx.Query(`SELECT `+cardColumns+` FROM cards WHERE serial > ?1 ORDER BY serial LIMIT ?2`, after, some)
 	if err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"runtime"
 	"sync"
@@ -33,7 +32,7 @@ func (j *job) take() bool { return j.taken.CompareAndSwap(false, true) }
 
 // writer is the one goroutine that writes, with the queue before it.
 type writer struct {
-	db       *sql.DB
+	db       *pool
 	observer atomic.Pointer[Observer]
 	queue    chan *job
 	stop     func()
@@ -42,7 +41,7 @@ type writer struct {
 	stopping, stopped chan struct{}
 }
 
-func newWriter(db *sql.DB) *writer {
+func newWriter(db *pool) *writer {
 	w := &writer{
 		db: db, queue: make(chan *job, maxQueue),
 		stopping: make(chan struct{}), stopped: make(chan struct{}),

@@ -89,7 +89,7 @@ type summary struct {
 
 func summaryOf(path string, c *config.Config) summary {
 	return summary{
-		Config: path, Listen: c.Listen, Store: c.Store, Module: c.HSM.Module, Token: c.HSM.Token.String(),
+		Config: path, Listen: c.Listen, Store: c.Store.String(), Module: c.HSM.Module, Token: c.HSM.Token.String(),
 		Policy: cmp.Or(c.Policy, "built in"), Clients: len(c.Clients), Operators: len(c.Operators), Profiles: len(c.Profiles),
 	}
 }
@@ -134,7 +134,11 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		return err
 	}
 	defer func() { _ = l.Close() }() // the server closes it too
-	s, err := store.Open(ctx, c.Store)
+	where, err := c.Store.Where()
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, where)
 	if err != nil {
 		return err
 	}
@@ -158,7 +162,7 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		url := "https://" + l.Addr().String()
 		log.Info("serving", zap.String("url", url), zap.String("console", url+console.Path),
 			zap.Strings("tokens", tokens),
-			zap.String("store", c.Store), zap.String("policy", cmp.Or(c.Policy, "built in")),
+			zap.Stringer("store", c.Store), zap.String("policy", cmp.Or(c.Policy, "built in")),
 			zap.Int("clients", len(c.Clients)), zap.Int("operators", len(c.Operators)),
 			zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
 			zap.String("version", readVersion().Version))

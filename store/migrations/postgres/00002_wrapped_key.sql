@@ -1,0 +1,2 @@
+-- +goose Up
+ALTER TABLE cards ADD COLUMN wrapped_key bytea;

@@ -1,0 +1,4 @@
+-- As migrations/00010 for SQLite.
+
+-- +goose Up
+CREATE INDEX cards_by_source ON cards (source, synced_at);
