@@ -103,7 +103,7 @@ func TestDefaults(t *testing.T) {
 			PIN: hsm.PINSource{File: at("pin")}, Sessions: hsm.DefaultSessions,
 			CallTimeout: hsm.DefaultCallTimeout, KeepAlive: hsm.DefaultKeepAlive, RecoverEvery: hsm.DefaultRecoverEvery,
 		},
-		Store: at("latchkey.db"),
+		Store: config.Store{Path: at("latchkey.db")},
 		Cards: config.Cards{
 			MaxAge: 7 * 24 * time.Hour,
 			States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),

@@ -65,7 +65,7 @@ func TestExample(t *testing.T) {
 	}
 	shown := []any{c.Listen, c.Store, c.Cards, c.Unblock, c.Custody, c.Log}
 	defaults := []any{
-		config.DefaultListen, filepath.Join(dir, config.DefaultStore),
+		config.DefaultListen, config.Store{Path: filepath.Join(dir, config.DefaultStore)},
 		config.Cards{MaxAge: config.DefaultMaxAge, States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates()},
 		config.Unblock{Lifetime: config.DefaultLifetime},
 		config.Custody{Approvals: config.DefaultApprovals, Lifetime: config.DefaultProposalLifetime}, "info",

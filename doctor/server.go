@@ -113,8 +113,14 @@ func (e *Exam) pinFile(path string) {
 	e.find(PINFile, path, Pass, fmt.Sprintf("mode %04o", info.Mode().Perm()))
 }
 
-func (e *Exam) store(ctx context.Context, path string) {
+func (e *Exam) store(ctx context.Context, where config.Store) {
+	path, err := where.Where()
+	if err != nil {
+		e.find(Store, where.String(), Fail, err.Error())
+		return
+	}
 	c, err := store.Inspect(ctx, path)
+	path = where.String()
 	f := Finding{Check: Store, Subject: path, Grade: Fail}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -126,15 +132,18 @@ func (e *Exam) store(ctx context.Context, path string) {
 	case errors.Is(err, fs.ErrPermission):
 		f.Grade, f.Text, f.Do = Warning, err.Error(), "Run the doctor as the user that the server runs as."
 	case err != nil:
-		f.Text, f.Do = err.Error(), "Where the file is damaged, restore the last backup: docs/operations.md."
-	case c.Mode.Perm()&0o077 != 0:
+		f.Text, f.Do = err.Error(), "Where it cannot be reached, mend that; where it is damaged, restore the last backup: docs/operations.md."
+	case where.Path != "" && c.Mode.Perm()&0o077 != 0:
 		f.Grade, f.Text, f.Do = Warning, fmt.Sprintf("others may read it (mode %04o)", c.Mode.Perm()), "Run: chmod 600 "+path
 	case c.Schema < c.Latest:
 		f.Grade = Note
 		f.Text = fmt.Sprintf("schema %d; the next start brings it to %d", c.Schema, c.Latest)
 		f.Do = "Make a backup before: there is no way back without one."
 	default:
-		f.Grade, f.Text = Pass, fmt.Sprintf("schema %d, mode %04o", c.Schema, c.Mode.Perm())
+		f.Grade, f.Text = Pass, fmt.Sprintf("schema %d", c.Schema)
+		if where.Path != "" {
+			f.Text += fmt.Sprintf(", mode %04o", c.Mode.Perm())
+		}
 	}
 	e.Add(f)
 }

@@ -10,12 +10,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 )
 
 // Condition is what can be seen of a database without taking it into use.
 type Condition struct {
-	Mode fs.FileMode // of the database file
+	Mode fs.FileMode // of the database file, where there is one
 	// Schema is the version of the database's schema, Latest the one that this
 	// program brings it to when it opens it.
 	Schema, Latest int64
@@ -25,8 +26,45 @@ type Condition struct {
 // it reads, takes no lock and makes no file. The error is fs.ErrNotExist,
 // ErrForeign, ErrNewer or fs.ErrPermission where that is what is wrong.
 func Inspect(ctx context.Context, path string) (Condition, error) {
+	if isPostgres(path) {
+		c, err := inspectPostgres(ctx, path)
+		return c, failed("look at database "+Name(path), explainPostgres(err))
+	}
 	c, err := inspect(ctx, path)
 	return c, failed("look at database "+path, explain(err))
+}
+
+// inspectPostgres is inspect for a connection string. There is no file with a mode.
+func inspectPostgres(ctx context.Context, where string) (c Condition, err error) {
+	settings, err := postgresSettings(where)
+	if err != nil {
+		return c, err
+	}
+	settings.RuntimeParams["default_transaction_read_only"] = "on"
+	db := stdlib.OpenDB(*settings)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if c.Latest, err = latest(); err != nil {
+		return c, err
+	}
+	if err := recognisePostgres(ctx, db); err != nil {
+		return c, err
+	}
+	var there bool
+	if err := db.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, goose.DefaultTablename).Scan(&there); err != nil || !there {
+		return c, err
+	}
+	return c, c.schema(ctx, db)
+}
+
+// schema reads the schema's version.
+func (c *Condition) schema(ctx context.Context, db *sql.DB) error {
+	if err := db.QueryRowContext(ctx, `SELECT max(version_id) FROM `+goose.DefaultTablename).Scan(&c.Schema); err != nil {
+		return err
+	}
+	if c.Schema > c.Latest {
+		return fmt.Errorf("%w: its schema is version %d and this program knows %d", ErrNewer, c.Schema, c.Latest)
+	}
+	return nil
 }
 
 func inspect(ctx context.Context, path string) (c Condition, err error) {
@@ -63,13 +101,7 @@ func inspect(ctx context.Context, path string) (c Condition, err error) {
 	if id != applicationID {
 		return c, ErrForeign
 	}
-	if err := db.QueryRowContext(ctx, `SELECT max(version_id) FROM `+goose.DefaultTablename).Scan(&c.Schema); err != nil {
-		return c, err
-	}
-	if c.Schema > c.Latest {
-		return c, fmt.Errorf("%w: its schema is version %d and this program knows %d", ErrNewer, c.Schema, c.Latest)
-	}
-	return c, nil
+	return c, c.schema(ctx, db)
 }
 
 // latest is the version of the newest migration.

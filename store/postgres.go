@@ -58,14 +58,10 @@ func Name(where string) string {
 // the audit log have no gaps, as with SQLite's one writer. A node that dies loses its
 // connection and the lock with it, and the next one goes on.
 func openPostgres(ctx context.Context, where string) (*database, error) {
-	settings, err := pgx.ParseConfig(where)
+	settings, err := postgresSettings(where)
 	if err != nil {
-		// Its text may show the connection string.
-		return nil, errors.New("the connection string cannot be read; it has the form postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full")
+		return nil, err
 	}
-	settings.RuntimeParams["application_name"] = "latchkey"
-	settings.RuntimeParams["timezone"] = "UTC"
-	settings.ConnectTimeout = 5 * time.Second
 	reading, changing := settings.Copy(), settings.Copy()
 	reading.RuntimeParams["default_transaction_read_only"] = "on"
 	reading.RuntimeParams["statement_timeout"] = "30s"
@@ -103,6 +99,18 @@ func openPostgres(ctx context.Context, where string) (*database, error) {
 		dialect: goose.DialectPostgres, steps: "migrations/postgres", locker: locker,
 		explain: explainPostgres, release: release,
 	}, nil
+}
+
+func postgresSettings(where string) (*pgx.ConnConfig, error) {
+	settings, err := pgx.ParseConfig(where)
+	if err != nil {
+		// Its text may show the connection string.
+		return nil, errors.New("the connection string cannot be read; it has the form postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full")
+	}
+	settings.RuntimeParams["application_name"] = "latchkey"
+	settings.RuntimeParams["timezone"] = "UTC"
+	settings.ConnectTimeout = 5 * time.Second
+	return settings, nil
 }
 
 // numbered writes ?1 as $1, and remembers what it wrote: queries are constants of

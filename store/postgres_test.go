@@ -55,7 +55,7 @@ func at(t testing.TB, path string) string {
 
 // ofSQLite matches the tests of what SQLite alone has: its file, its triggers, and
 // what another program does to them. Those of PostgreSQL are below.
-const ofSQLite = "^(TestOpen.*|TestInspect.*|TestInUse|TestNotWritable|TestKilled|TestFiles|TestNoResponseIsStored|TestAuditLogIsAppendOnly|TestStatementStays|TestOnPostgres|TestPostgres.*)$"
+const ofSQLite = "^(TestOpen.*|TestInspect.*|TestInUse|TestNotWritable|TestKilled|TestFiles|TestNoResponseIsStored|TestAuditLogIsAppendOnly|TestStatementStays|TestSearchScansNothing|TestOnPostgres|TestPostgres.*)$"
 
 // TestOnPostgres runs the tests of this package once more, with PostgreSQL.
 func TestOnPostgres(t *testing.T) {
@@ -126,6 +126,9 @@ func TestPostgresRefusesWhatIsNotItsOwn(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := store.Open(t.Context(), where)
+			if _, seen := store.Inspect(t.Context(), where); !errors.Is(test.want, fs.ErrPermission) && !errors.Is(seen, test.want) {
+				t.Errorf("inspected: %v", seen)
+			}
 			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("got %v", err)
 			}

@@ -290,7 +290,7 @@ func qualified(columns, table string) string {
 const (
 	stepQuery = `SELECT word, serial FROM card_words WHERE (word, serial) > (?1, ?2) AND word < ?3
 		ORDER BY word, serial LIMIT 1 OFFSET ?4`
-	countQuery = `SELECT count(*) FROM (SELECT 1 FROM card_words WHERE word >= ?1 AND word < ?2 LIMIT ?3) AS some`
+	countQuery = `SELECT count(*) FROM (SELECT 1 FROM card_words WHERE word >= ?1 AND word < ?2 LIMIT ?3) AS bounded`
 )
 
 // step is the place scanStep words on, or the end of the words below end, and then

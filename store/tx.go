@@ -27,15 +27,24 @@ func begin(db *pool) (*tx, error) {
 		return nil, fmt.Errorf("begin transaction: %w", err)
 	}
 	tx := &tx{Tx: t, pool: db}
-	if db.lead != nil {
-		if err := db.lead(t); err != nil {
-			return tx, fmt.Errorf("take the lead over other nodes: %w", err)
-		}
+	if err := tx.lead(); err != nil {
+		return tx, err
 	}
 	if err := t.QueryRow(`SELECT coalesce(max(sequence), 0) FROM audit_entries`).Scan(&tx.sequence); err != nil {
 		return tx, fmt.Errorf("read the audit log's length: %w", err)
 	}
 	return tx, nil
+}
+
+// lead makes the transaction the only one that writes, where there are several nodes.
+func (tx *tx) lead() error {
+	if tx.pool.lead == nil {
+		return nil
+	}
+	if err := tx.pool.lead(tx.Tx); err != nil {
+		return fmt.Errorf("take the lead over other nodes: %w", err)
+	}
+	return nil
 }
 
 // run runs one write in a savepoint. The first error is the write's own, after

@@ -126,6 +126,9 @@ func indexSome(ctx context.Context, db *pool, after string) (last string, more b
 	}
 	tx := &tx{Tx: t, pool: db}
 	defer tx.rollback()
+	if err := tx.lead(); err != nil {
+		return "", false, err
+	}
 	rows, err := tx.Query(`SELECT `+cardColumns+` FROM cards WHERE serial > ?1 ORDER BY serial LIMIT ?2`, after, some)
 	if err != nil {
 		return "", false, err
