@@ -179,6 +179,7 @@ func TestRefusals(t *testing.T) {
 		string(custody.ProposalConflict): "TestCustodyCodes",
 		codeInternal:                     "TestPanic",
 		codeRate:                         "TestRate",
+		codeOverloaded:                   "TestOverload",
 		codeTimeout:                      "TestSlowBody",
 		codeCrossSite:                    "TestOtherSites",
 		codeMediaType:                    "TestMediaTypes",

@@ -39,6 +39,7 @@ const (
 	codeCrossSite      = "cross-site"
 	codeRole           = "role-forbidden"
 	codeRate           = "rate-limited"
+	codeOverloaded     = "overloaded"
 	codeTypeUnknown    = "card-type-unknown"
 	codeProfileUnknown = "profile-unknown"
 	codeInternal       = "internal-error"
@@ -60,6 +61,7 @@ func problems() []problem {
 		{codeCrossSite, http.StatusForbidden, "The request comes from another site", "Call from a program, or from a page of this server."},
 		{codeRole, http.StatusForbidden, "The client's roles do not allow this", "Use a client with one of the roles that the API description names."},
 		{codeRate, http.StatusTooManyRequests, "The client calls too often", "Wait for the seconds in Retry-After, then go on more slowly."},
+		{codeOverloaded, http.StatusServiceUnavailable, "The server is overloaded", "Wait for the seconds in Retry-After, then try again. Nothing was done."},
 		{string(unblock.CallerUnknown), http.StatusUnauthorized, "The caller is not authenticated", "Connect with a client certificate."},
 		{string(unblock.DelegationRefused), http.StatusForbidden, "The client may not name an operator", "Have names_operators set for the client, or call with the operator's own certificate."},
 		{string(unblock.OperatorRequired), http.StatusUnprocessableEntity, "The operator is missing", "Name the operator on whose behalf you call."},

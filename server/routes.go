@@ -91,7 +91,8 @@ func pattern(path string) string {
 }
 
 // guarded runs, in this order and before the body is looked at: who calls, not
-// too often, not for another site's page, with a role that may.
+// too often, not for another site's page, with a role that may, and not more than
+// the server can do in time.
 func (s *Server) guarded(r route) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		t := traceOf(c.Request().Context())
@@ -108,7 +109,7 @@ func (s *Server) guarded(r route) echo.HandlerFunc {
 		if !t.party.may(r.roles) {
 			return refuse(codeRole, fmt.Sprintf("Client %s may not do this. It takes one of the roles %s.", t.party.name, roleNames(r.roles)))
 		}
-		return r.handle(c)
+		return shed(c, s.work, r.handle)
 	}
 }
 
@@ -128,6 +129,7 @@ func (s *Server) admit(c echo.Context, t *trace) error {
 	if t.party, err = s.authenticate(c.Request().Context(), c.Request().TLS); err != nil {
 		return err
 	}
+	s.spanned(c, t)
 	turn := t.party.calls.ReserveN(s.Now(), 1)
 	wait := turn.DelayFrom(s.Now())
 	if wait <= 0 {
@@ -155,8 +157,10 @@ func (s *Server) console(c echo.Context) error {
 			return refuse(codeRole, fmt.Sprintf("The console takes one of the roles %s.", roleNames(roles)))
 		}
 	}
-	s.Console.ServeHTTP(c.Response(), c.Request())
-	return nil
+	return shed(c, s.pages, func(c echo.Context) error {
+		s.Console.ServeHTTP(c.Response(), c.Request())
+		return nil
+	})
 }
 
 func roleNames(roles []identity.Role) string {
@@ -170,6 +174,17 @@ func roleNames(roles []identity.Role) string {
 // inTime bounds the work on a request whose body was read.
 func (s *Server) inTime(c echo.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.Request().Context(), s.times.answer)
+}
+
+// answering is inTime for the work on an answer; done tells the gate how long it
+// took.
+func (s *Server) answering(c echo.Context) (ctx context.Context, done func()) {
+	began := s.Now()
+	ctx, cancel := s.inTime(c)
+	return ctx, func() {
+		cancel()
+		s.work.answered(s.Now().Sub(began))
+	}
 }
 
 // who is the authenticated caller.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	_ "embed"
@@ -81,6 +82,11 @@ type Custody interface {
 	TransportKey(ctx context.Context, who custody.Officer) (custody.TransportKey, error)
 }
 
+// DefaultInProgress is how many requests may be in progress where nothing else is
+// configured: what keeps an HSM with eight sessions busy, and each of them for no
+// more than 32 answers.
+const DefaultInProgress = 256
+
 // Config is what a Server works with. All fields are required but Console, Rate,
 // Ready and Version.
 type Config struct {
@@ -104,6 +110,14 @@ type Config struct {
 	Console http.Handler
 	// Rate is DefaultRate where it is not set.
 	Rate Rate
+	// InProgress is how many requests may be in progress, waiting and working,
+	// DefaultInProgress where it is not set. An eighth as many may be in the console
+	// besides. One client alone can take up half.
+	InProgress int
+	// Meter is told of each request that was answered; nil is nobody.
+	Meter Meter
+	// Tracer makes a span of each request of a known caller; nil makes none.
+	Tracer Tracer
 
 	Logger  *zap.Logger
 	Version string
@@ -116,6 +130,8 @@ type Server struct {
 	clients clients
 	times   times
 	probes  []*probe
+	// work and pages bound what is in progress in the API and in the console.
+	work, pages *gate
 	// registering is held while cards are written: whether one is new decides
 	// which master key version it gets.
 	registering chan struct{}
@@ -147,6 +163,9 @@ func New(c Config) (*Server, error) {
 	if s.clients, err = newClients(c.Clients, c.Rate); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
+	most := cmp.Or(c.InProgress, DefaultInProgress)
+	s.work = newGate("api", most, c.Now, c.Logger)
+	s.pages = newGate("console", most/consoleShare, c.Now, c.Logger)
 	s.http = s.handler()
 	return s, nil
 }

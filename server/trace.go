@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type trace struct {
 	party     *party // nil until the caller is known
 	problem   string // the code that was answered
 	cause     error  // what our own log is to know of it
+	began     time.Time
+	span      func(Exchange) // ends the request\'s span; nil where there is none
 }
 
 type traceKey struct{}
@@ -87,9 +90,8 @@ func (t *trace) note(err error) {
 // answers errors with problem documents and writes the access log.
 func (s *Server) traced(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		began := s.Now()
 		r := c.Request()
-		t := &trace{requestID: requestID(r.Header), address: c.RealIP()}
+		t := &trace{requestID: requestID(r.Header), address: c.RealIP(), began: s.Now()}
 		r = r.WithContext(context.WithValue(r.Context(), traceKey{}, t))
 		// Routes are found by the path as it was sent, so that a serial number with a
 		// slash in it, as %2F, stays one segment and is decoded once.
@@ -109,7 +111,7 @@ func (s *Server) traced(next echo.HandlerFunc) echo.HandlerFunc {
 				answerProblem(c, err)
 			}
 		}
-		s.log(c, t, s.Now().Sub(began))
+		s.tell(c, t)
 		if err != nil && begun {
 			// Part of an answer is out already: the client must not take it for the whole.
 			panic(http.ErrAbortHandler)
@@ -144,11 +146,28 @@ func requestID(h http.Header) string {
 	return id
 }
 
+// tell tells the log, the meter and the tracer of a request that was answered.
+func (s *Server) tell(c echo.Context, t *trace) {
+	x := Exchange{
+		Route: cmp.Or(t.route, "other"), Method: method(c.Request()), Status: c.Response().Status, Problem: t.problem,
+		RequestID: t.requestID, Took: s.Now().Sub(t.began),
+	}
+	s.log(c, t, x.Took)
+	if s.Meter != nil {
+		s.Meter.Answered(x.Route, x.Method, x.Problem, x.Took)
+	}
+	if t.span != nil {
+		t.span(x)
+	}
+}
+
 // log writes the access log's line. What it holds is written out here, so that it
 // can be seen to hold no body, no query and no header but the request's ID.
 func (s *Server) log(c echo.Context, t *trace, latency time.Duration) {
 	level := zapcore.InfoLevel
 	switch status := c.Response().Status; {
+	case t.problem == codeOverloaded: // the gate tells of all of them at once
+		level = zapcore.DebugLevel
 	case status >= http.StatusInternalServerError:
 		level = zapcore.ErrorLevel
 	case t.party == nil && status == http.StatusOK: // probes, and whoever reads the description

@@ -47,8 +47,8 @@ func (s *Server) respond(c echo.Context) error {
 	if err := invalid(beginFaults("serial", begin)); err != nil {
 		return err
 	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
+	ctx, done := s.answering(c)
+	defer done()
 	answer, err := s.Desk.Respond(ctx, who(c), begin, unblock.Typed{Challenge: body.Challenge})
 	if err != nil {
 		return err
@@ -65,8 +65,8 @@ func (s *Server) answerUnblock(c echo.Context) error {
 	if err := read(c, &body); err != nil {
 		return err
 	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
+	ctx, done := s.answering(c)
+	defer done()
 	answer, err := s.Desk.Answer(ctx, who(c), id, unblock.Typed{Challenge: body.Challenge})
 	if err != nil {
 		return err
