@@ -5,6 +5,7 @@
 package throwawayca
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -43,7 +44,7 @@ func New(name string) (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make CA key: %w", err)
 	}
-	certificate, err := sign(template, template, key, key)
+	certificate, err := sign(template, template, key.Public(), key)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +71,29 @@ func (a *Authority) Write(path string) error {
 
 // Server issues a server certificate for DNS names and IP addresses.
 func (a *Authority) Server(names ...string) (*Pair, error) {
+	template, err := server(names)
+	if err != nil {
+		return nil, err
+	}
+	return a.issue(template)
+}
+
+// ServerFor is Server for a key that is kept elsewhere. It gives the certificate
+// in PEM form.
+func (a *Authority) ServerFor(public crypto.PublicKey, names ...string) ([]byte, error) {
+	template, err := server(names)
+	if err != nil {
+		return nil, err
+	}
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	certificate, err := sign(template, a.Certificate, public, a.key)
+	if err != nil {
+		return nil, err
+	}
+	return certificatePEM(certificate), nil
+}
+
+func server(names []string) (*x509.Certificate, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf("server certificate: name at least one host")
 	}
@@ -85,7 +109,7 @@ func (a *Authority) Server(names ...string) (*Pair, error) {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	return a.issue(template)
+	return template, nil
 }
 
 // Client issues a client certificate. The names are written as the server's
@@ -115,13 +139,28 @@ func (a *Authority) Client(subject pkix.Name, names ...string) (*Pair, error) {
 	return a.issue(template)
 }
 
+// CRL issues a list of the certificates that are revoked, in DER form, to be
+// renewed by the given time.
+func (a *Authority) CRL(number int64, nextUpdate time.Time, revoked ...*Pair) ([]byte, error) {
+	list := &x509.RevocationList{Number: big.NewInt(number), ThisUpdate: nextUpdate.Add(-lifetime), NextUpdate: nextUpdate}
+	for _, p := range revoked {
+		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: p.Certificate.SerialNumber, RevocationTime: list.ThisUpdate})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.Certificate, a.key)
+	if err != nil {
+		return nil, fmt.Errorf("sign CRL: %w", err)
+	}
+	return der, nil
+}
+
 func (a *Authority) issue(template *x509.Certificate) (*Pair, error) {
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make key of %s: %w", template.Subject, err)
 	}
-	certificate, err := sign(template, a.Certificate, key, a.key)
+	certificate, err := sign(template, a.Certificate, key.Public(), a.key)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +217,8 @@ func template(subject pkix.Name) (*x509.Certificate, error) {
 	}, nil
 }
 
-func sign(template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
+func sign(template, parent *x509.Certificate, public crypto.PublicKey, signer *ecdsa.PrivateKey) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, signer)
 	if err != nil {
 		return nil, fmt.Errorf("sign certificate of %s: %w", template.Subject, err)
 	}
