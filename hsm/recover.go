@@ -268,17 +268,23 @@ func (t *Token) logIn(anchor pkcs11.SessionHandle) error {
 	if err == nil {
 		return nil
 	}
-	switch code(err) {
-	case pkcs11.CKR_USER_ALREADY_LOGGED_IN:
+	if code(err) == pkcs11.CKR_USER_ALREADY_LOGGED_IN {
 		return nil
+	}
+	return t.refusedPIN(failed("C_Login", err))
+}
+
+// refusedPIN remembers a login that failed because of the PIN.
+func (t *Token) refusedPIN(err error) error {
+	switch code(err) {
 	case pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_LOCKED,
 		pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_USER_PIN_NOT_INITIALIZED:
 		t.pinRefused.Store(true)
 		t.log.Error("ALARM: the HSM token refused the PIN; it is not tried again",
 			zap.String("token", t.info.Label), zap.Error(err))
-		return fmt.Errorf("%w: %w", ErrPIN, failed("C_Login", err))
+		return fmt.Errorf("%w: %w", ErrPIN, err)
 	}
-	return failed("C_Login", err)
+	return err
 }
 
 // PINRefused tells whether the token refused the PIN, so that nothing works until

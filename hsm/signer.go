@@ -10,10 +10,12 @@ import (
 	"sync"
 
 	"github.com/ThalesGroup/crypto11"
+	"github.com/miekg/pkcs11"
 )
 
-// Signer signs with an ECDSA P-256 key that lives in the token: ceremony records
-// and, in time, the checkpoints of the audit log. It is a crypto.Signer.
+// Signer signs with an RSA or ECDSA key that lives in the token: ceremony records,
+// the handshakes of the server's TLS and, in time, the checkpoints of the audit log.
+// It is a crypto.Signer, and safe for concurrent use.
 //
 // It goes through crypto11, which knows asymmetric keys and never recovers from
 // lost sessions. So crypto11 stays behind this type, and is made anew when the
@@ -23,13 +25,15 @@ type Signer struct {
 	label  string
 	public crypto.PublicKey
 
-	mu         sync.Mutex
+	// mu is held in part to sign and as a whole to connect.
+	mu         sync.RWMutex
 	context    *crypto11.Context
 	key        crypto11.Signer
 	generation uint64
 }
 
-// OpenSigner finds the key pair of that label, or makes it where create is set.
+// OpenSigner finds the key pair of that label or, where create is set, makes one
+// for ECDSA over P-256.
 // The first Signer of a module has it finalised and initialised anew: open it
 // before answers are wanted, and close it right before the Token.
 func (t *Token) OpenSigner(ctx context.Context, label string, create bool) (*Signer, error) {
@@ -56,7 +60,7 @@ func (s *Signer) connect(create bool) error {
 		PoolWaitTimeout: s.token.config.CallTimeout,
 	})
 	if err != nil {
-		return failed("crypto11", err)
+		return s.token.refusedPIN(failed("C_Login", err))
 	}
 	var key crypto11.Signer
 	pairs, err := ctx.FindKeyPairs(nil, []byte(s.label))
@@ -64,6 +68,9 @@ func (s *Signer) connect(create bool) error {
 	case err != nil:
 	case len(pairs) == 1:
 		key = pairs[0]
+		if s.public != nil && !s.public.(interface{ Equal(crypto.PublicKey) bool }).Equal(key.Public()) {
+			err = unfit("the key pair %s is another than it was", s.label)
+		}
 	case len(pairs) > 1:
 		err = unfit("%d key pairs are called %s; which is meant cannot be told", len(pairs), s.label)
 	case create:
@@ -84,31 +91,81 @@ func (s *Signer) connect(create bool) error {
 	return nil
 }
 
-// Public is the *ecdsa.PublicKey.
+// Public is the *rsa.PublicKey or *ecdsa.PublicKey.
 func (s *Signer) Public() crypto.PublicKey { return s.public }
 
-// Sign signs a SHA-256 digest; the signature is ASN.1 DER, as crypto/ecdsa has it.
+// Sign signs a digest, with an RSA key by PKCS #1 v1.5 or, for *rsa.PSSOptions,
+// PSS. An ECDSA signature is ASN.1 DER, as crypto/ecdsa has it. While the token is
+// known not to work, or refused its PIN, Sign fails at once: whoever may start a
+// handshake must not be able to have the PIN tried.
 func (s *Signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	// crypto11 makes its calls itself, so the whole signature holds the gate.
-	if err := s.token.module.enter(s.token.background); err != nil {
+	signature, err := s.sign(random, digest, opts)
+	if err != nil {
 		return nil, fmt.Errorf("sign with %s: %w", s.label, err)
+	}
+	return signature, nil
+}
+
+func (s *Signer) sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if err := s.token.usable(); err != nil {
+		return nil, err
+	}
+	signature, used, err := s.signNow(random, digest, opts)
+	if err == nil || code(err) == pkcs11.CKR_OK && !errors.Is(err, errUnconnected) {
+		return signature, err // no session came free, or crypto11 does not do this
+	}
+	// The token logs in itself first: crypto11 would, and try a PIN once more that
+	// the token has refused.
+	if err = s.token.login(s.token.background, false); err == nil {
+		err = s.connectAfter(used)
+	}
+	if err == nil {
+		signature, _, err = s.signNow(random, digest, opts)
+	}
+	s.token.trip(err)
+	return signature, err
+}
+
+// errUnconnected says that there is no key of the module's present time.
+var errUnconnected = errors.New("the module was initialised anew")
+
+// signNow signs with the key there is, and tells which that was. crypto11 makes its
+// calls itself, so the whole signature holds the gate.
+func (s *Signer) signNow(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, crypto11.Signer, error) {
+	if err := s.token.module.enter(s.token.background); err != nil {
+		return nil, nil, err
 	}
 	defer s.token.module.leave()
-	if s.key != nil && s.generation == s.token.module.generation.Load() {
-		if signature, err := s.key.Sign(random, digest, opts); err == nil {
-			return signature, nil
-		}
-	}
-	if err := s.connect(false); err != nil {
-		return nil, fmt.Errorf("sign with %s: %w", s.label, err)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch {
+	case s.key == nil:
+		return nil, nil, ErrClosed
+	case s.generation != s.token.module.generation.Load():
+		return nil, s.key, errUnconnected
 	}
 	signature, err := s.key.Sign(random, digest, opts)
 	if err != nil {
-		return nil, fmt.Errorf("sign with %s: %w", s.label, failed("C_Sign", err))
+		err = failed("C_Sign", err)
 	}
-	return signature, nil
+	return signature, s.key, err
+}
+
+// connectAfter connects anew, unless another did since the key failed.
+func (s *Signer) connectAfter(failed crypto11.Signer) error {
+	if err := s.token.module.enter(s.token.background); err != nil {
+		return err
+	}
+	defer s.token.module.leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.key {
+	case nil:
+		return ErrClosed
+	case failed:
+		return s.connect(false)
+	}
+	return nil
 }
 
 // Close gives up the key's sessions. The module's last Signer takes the module
