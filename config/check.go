@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -20,6 +19,7 @@ import (
 	"latchkey/hsm"
 	"latchkey/identity"
 	"latchkey/policy"
+	"latchkey/trust"
 )
 
 // Defaults of what the file may leave out.
@@ -51,9 +51,12 @@ func check(f file, folder string, fault report) *Config {
 	}
 	c := &Config{
 		Listen: or(f.Listen, DefaultListen),
-		TLS:    TLS{at(f.TLS.Certificate), at(f.TLS.Key), at(f.TLS.ClientCA)},
-		HSM:    hsmOf(f, at),
-		Store:  storeOf(f, at), Policy: at(f.Policy.Directory),
+		TLS: TLS{
+			Certificate: at(f.TLS.Certificate), Key: at(f.TLS.Key), HSMKey: f.TLS.HSMKey.Label,
+			ClientCA: at(f.TLS.ClientCA), TLS12: f.TLS.MinVersion == "1.2",
+		},
+		HSM:   hsmOf(f, at),
+		Store: storeOf(f, at), Policy: at(f.Policy.Directory),
 		Cards:   Cards{DefaultMaxAge, card.DefaultCardStates(), card.DefaultHolderStates()},
 		Unblock: Unblock{DefaultLifetime},
 		Limits:  Limits{f.Limits.PerSecond.Or(DefaultPerSecond), f.Limits.Burst.Or(DefaultBurst)},
@@ -71,6 +74,12 @@ func check(f file, folder string, fault report) *Config {
 	if c.Limits.PerSecond < 1 || c.Limits.Burst < 1 {
 		fault("limits", "requests_per_second and burst must be 1 or more")
 	}
+	for _, path := range f.TLS.ClientCRL {
+		c.TLS.ClientCRL = append(c.TLS.ClientCRL, at(path))
+	}
+	if v := f.TLS.MinVersion; v != "" && v != "1.2" && v != "1.3" {
+		fault("tls.min_version", "%q is not \"1.3\" or \"1.2\"; older ones are not secure", v)
+	}
 	checkTLS(c.TLS, fault)
 	checkHSM(c.HSM, fault)
 	checkStore(f, c, fault)
@@ -84,33 +93,34 @@ func check(f file, folder string, fault report) *Config {
 
 func checkTLS(t TLS, fault report) {
 	certificate := readable("tls.certificate", t.Certificate, fault)
-	key := readable("tls.key", t.Key, fault)
-	if key {
+	switch {
+	case t.Key != "" && t.HSMKey != "":
+		fault("tls", "say either key or hsm_key, and not both")
+	case t.HSMKey != "":
+		lines("tls.hsm_key.label", true, fault, t.HSMKey) // whether the certificate is of it, the token tells
+	case readable("tls.key", t.Key, fault):
 		private("tls.key", t.Key, fault)
-	}
-	if certificate && key {
-		if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); err != nil {
+		if _, err := tls.LoadX509KeyPair(t.Certificate, t.Key); certificate && err != nil {
 			fault("tls.certificate", "certificate and key do not go together: %v", err)
 		}
 	}
-	if readable("tls.client_ca", t.ClientCA, fault) {
-		if _, err := readCertificates(t.ClientCA); err != nil {
-			fault("tls.client_ca", "%v", err)
+	if !readable("tls.client_ca", t.ClientCA, fault) {
+		return
+	}
+	clients, err := trust.Read(t.ClientCA)
+	if err != nil {
+		fault("tls.client_ca", "%v", err)
+		return
+	}
+	for i, path := range t.ClientCRL {
+		place := fmt.Sprintf("tls.client_crl[%d]", i)
+		if !readable(place, path, fault) {
+			continue
+		}
+		if err := clients.AddLists(path); err != nil {
+			fault(place, "%v", err)
 		}
 	}
-}
-
-// readCertificates reads a PEM file of CA certificates.
-func readCertificates(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read CA certificates: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read CA certificates: %s holds none in PEM form", path)
-	}
-	return pool, nil
 }
 
 // hsmOf is the token with its fallbacks, which share its settings.

@@ -40,7 +40,15 @@ type Config struct {
 }
 
 // TLS is the server's own certificate and the CA of its clients, as PEM files.
-type TLS struct{ Certificate, Key, ClientCA string }
+type TLS struct {
+	Certificate string
+	// Key is a file, HSMKey the label of a key pair in the HSM's token. One is set.
+	Key, HSMKey string
+	ClientCA    string
+	ClientCRL   []string // revocation lists of these CAs, PEM or DER; none are not checked
+	// TLS12 lets clients in that do not speak TLS 1.3.
+	TLS12 bool
+}
 
 // Store says where the data is kept: in an SQLite file, or in a PostgreSQL database
 // that several nodes can share. One of Path and URL is set.

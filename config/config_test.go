@@ -36,6 +36,10 @@ func folder(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	foreign, err := throwawayca.New("test CA") // of the same name
+	if err != nil {
+		t.Fatal(err)
+	}
 	server, err := ca.Server("localhost")
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +49,13 @@ func folder(t testing.TB) string {
 	}
 	if err := ca.Write(filepath.Join(dir, "ca.crt")); err != nil {
 		t.Fatal(err)
+	}
+	for name, of := range map[string]*throwawayca.Authority{"ca.crl": ca, "foreign.crl": foreign} {
+		list, err := of.CRL(1, time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, dir, name, string(list), 0o644)
 	}
 	write(t, dir, "pin", "123456\n", 0o600)
 	write(t, dir, "module.so", "not a library, and not loaded", 0o644)
@@ -264,6 +275,16 @@ func TestFaults(t *testing.T) {
 			"certificate: server.crt", "certificate: ca.crt",
 			[]string{"tls.certificate: certificate and key do not go together: tls: private key does not match public key"},
 		},
+		"TLS 1.2 as well": {"client_ca: ca.crt", "client_ca: ca.crt, min_version: '1.2'", nil},
+		"TLS 1.1 as well": {"client_ca: ca.crt", "client_ca: ca.crt, min_version: '1.1'", []string{`tls.min_version: "1.1" is not "1.3" or "1.2"; older ones are not secure`}},
+		"key in the HSM":  {"key: server.key", "hsm_key: {label: tls}", nil},
+		"key twice over":  {"key: server.key", "key: server.key, hsm_key: {label: tls}", []string{"tls: say either key or hsm_key, and not both"}},
+		"CRL":             {"client_ca: ca.crt", "client_ca: ca.crt, client_crl: [ca.crl]", nil},
+		"CRLs with faults": {"client_ca: ca.crt", "client_ca: ca.crt, client_crl: [none.crl, foreign.crl, pin]", []string{
+			"tls.client_crl[0]: stat DIR/none.crl: no such file or directory",
+			"tls.client_crl[1]: read CRL: DIR/foreign.crl: it is signed by no CA of the bundle that may sign CRLs; it says it is of CN=test CA",
+			"tls.client_crl[2]: read CRL: DIR/pin: it is no CRL in PEM or DER form: x509: malformed crl",
+		}},
 		"folder for a file": {"client_ca: ca.crt", "client_ca: .", []string{"tls.client_ca: DIR is not a file"}},
 
 		"PIN in the environment": {pin, "pin: {env: " + env + "}", nil},

@@ -16,7 +16,12 @@ type file struct {
 	TLS    struct {
 		Certificate string `yaml:"certificate"`
 		Key         string `yaml:"key"`
-		ClientCA    string `yaml:"client_ca"`
+		HSMKey      struct {
+			Label string `yaml:"label"`
+		} `yaml:"hsm_key"`
+		ClientCA   string   `yaml:"client_ca"`
+		ClientCRL  []string `yaml:"client_crl"`
+		MinVersion string   `yaml:"min_version"`
 	} `yaml:"tls"`
 	HSM struct {
 		token            `yaml:",inline"`

@@ -181,6 +181,8 @@ func TestRefusals(t *testing.T) {
 		codeRate:                         "TestRate",
 		codeOverloaded:                   "TestOverload",
 		codeTimeout:                      "TestSlowBody",
+		codeRevoked:                      "TestRevocation",
+		codeNoCRL:                        "TestRevocation",
 		codeCrossSite:                    "TestOtherSites",
 		codeMediaType:                    "TestMediaTypes",
 		codeMethod:                       "TestPaths",

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"latchkey/identity"
+	"latchkey/trust"
 )
 
 // Rate is how often one client may call.
@@ -60,6 +62,34 @@ func newClients(list []identity.Client, limit Rate) (clients, error) {
 		into[key] = known
 	}
 	return c, nil
+}
+
+// identify finds the client whose certificate the connection was made with, and
+// which is still good.
+func (s *Server) identify(connection *tls.ConnectionState) (*client, error) {
+	if s.StillGood != nil {
+		if err := s.StillGood(connection); err != nil {
+			return nil, distrusted(err)
+		}
+	}
+	return s.clients.identify(connection)
+}
+
+// distrusted puts a certificate that is not good any more into a problem's words.
+func distrusted(err error) error {
+	var no *trust.Error
+	if !errors.As(err, &no) {
+		return err
+	}
+	code := codeNoCertificate
+	switch no.Reason {
+	case trust.Revoked:
+		code = codeRevoked
+	case trust.Unknown:
+		code = codeNoCRL
+	case trust.Distrusted, trust.Expired:
+	}
+	return &refusal{code: code, detail: no.Detail, cause: no}
 }
 
 // identify finds the client whose certificate the connection was made with. It

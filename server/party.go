@@ -28,7 +28,7 @@ type party struct {
 
 // authenticate finds out who calls, from the certificate of the connection.
 func (s *Server) authenticate(ctx context.Context, connection *tls.ConnectionState) (*party, error) {
-	known, err := s.clients.identify(connection)
+	known, err := s.identify(connection)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,8 @@ const (
 	codeMethod         = "method-not-allowed"
 	codeNoCertificate  = "client-certificate-required"
 	codeClientUnknown  = "client-unknown"
+	codeRevoked        = "client-certificate-revoked"
+	codeNoCRL          = "revocation-unknown"
 	codeCrossSite      = "cross-site"
 	codeRole           = "role-forbidden"
 	codeRate           = "rate-limited"
@@ -58,6 +60,8 @@ func problems() []problem {
 		{codeMethod, http.StatusMethodNotAllowed, "The resource does not take this method", "Compare the method with the API description at /openapi.yaml."},
 		{codeNoCertificate, http.StatusUnauthorized, "A client certificate is required", "Connect with a certificate of the CA that the server is configured with."},
 		{codeClientUnknown, http.StatusForbidden, "The client is not known", "Have the certificate's subject or name added to clients in the server's configuration."},
+		{codeRevoked, http.StatusUnauthorized, "The client certificate was revoked", "Use the certificate that took its place, or have one issued. It is of no use to connect again with this one."},
+		{codeNoCRL, http.StatusUnauthorized, "It cannot be told whether the client certificate was revoked", "Tell an administrator: the CA's revocation list on the server is missing or out of date. Nothing was done."},
 		{codeCrossSite, http.StatusForbidden, "The request comes from another site", "Call from a program, or from a page of this server."},
 		{codeRole, http.StatusForbidden, "The client's roles do not allow this", "Use a client with one of the roles that the API description names."},
 		{codeRate, http.StatusTooManyRequests, "The client calls too often", "Wait for the seconds in Retry-After, then go on more slowly."},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"latchkey/identity"
+	"latchkey/trust"
 	"latchkey/unblock"
 )
 
@@ -149,7 +151,10 @@ const consolePath = "/console/"
 func (s *Server) console(c echo.Context) error {
 	t := traceOf(c.Request().Context())
 	t.route = consolePath + "*"
-	if _, err := s.clients.identify(c.Request().TLS); err == nil {
+	switch _, err := s.identify(c.Request().TLS); {
+	case errors.As(err, new(*trust.Error)):
+		return err
+	case err == nil:
 		if err := s.admit(c, t); err != nil {
 			return err
 		}

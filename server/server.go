@@ -87,8 +87,8 @@ type Custody interface {
 // more than 32 answers.
 const DefaultInProgress = 256
 
-// Config is what a Server works with. All fields are required but Console, Rate,
-// Ready and Version.
+// Config is what a Server works with. All fields are required but StillGood,
+// Console, Rate, Ready and Version.
 type Config struct {
 	Desk      Desk
 	Directory Directory
@@ -100,8 +100,11 @@ type Config struct {
 	CardStates   card.States
 	HolderStates card.States
 
-	// TLS has to ask for client certificates and verify them; see TLSFiles.
+	// TLS has to ask for client certificates and verify them; see Transport.
 	TLS *tls.Config
+	// StillGood, where set, is asked at each request whether the certificate that its
+	// connection was made with has not been revoked since, as Transport.Check does.
+	StillGood func(*tls.ConnectionState) error
 	// Ready asks the parts that a response needs whether they work, by name. Each
 	// is given a few seconds.
 	Ready map[string]func(context.Context) error

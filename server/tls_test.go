@@ -137,7 +137,9 @@ func TestHandshake(t *testing.T) {
 func (w *world) files(server, clients *throwawayca.Authority) TLSFiles {
 	w.t.Helper()
 	folder := w.t.TempDir()
-	files := TLSFiles{filepath.Join(folder, "server.pem"), filepath.Join(folder, "server.key"), filepath.Join(folder, "ca.pem")}
+	files := TLSFiles{
+		Certificate: filepath.Join(folder, "server.pem"), Key: filepath.Join(folder, "server.key"), ClientCA: filepath.Join(folder, "ca.pem"),
+	}
 	w.write(files, server, clients)
 	return files
 }
@@ -157,11 +159,12 @@ func (w *world) write(files TLSFiles, server, clients *throwawayca.Authority) {
 func TestReload(t *testing.T) {
 	w := newWorld(t)
 	files := w.files(w.ca, w.ca)
-	config, err := files.Config(w.server.Logger)
+	files.TLS12 = true
+	transport, err := files.Open(w.server.Logger, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.restart(func(c *Config) { c.TLS = config })
+	w.restart(func(c *Config) { c.TLS = transport.Config() })
 	weak := w.tlsConfig("admin")
 	weak.MaxVersion, weak.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
 	if c, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "https://"), weak); err == nil {
@@ -237,8 +240,141 @@ func TestReload(t *testing.T) {
 		t.Errorf("a client of the CA that went is let in, resumed %v", resumed)
 	}
 
-	if _, err := (TLSFiles{}).Config(zap.NewNop()); err == nil {
+	if _, err := (TLSFiles{}).Open(zap.NewNop(), time.Now); err == nil {
 		t.Error("files that are not there were taken")
+	}
+}
+
+// A certificate that is revoked while its client is connected is good for nothing
+// from the next request on, whether over the same connection or a resumed session.
+func TestRevocation(t *testing.T) {
+	w := newWorld(t)
+	files := w.files(w.ca, w.ca)
+	crl := filepath.Join(t.TempDir(), "clients.crl")
+	files.ClientCRL = []string{crl}
+	admin, err := w.ca.Client(pkix.Name{}, "uri:spiffe://example/admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now()
+	write := func(issuer *throwawayca.Authority, nextUpdate time.Time, revoked ...*throwawayca.Pair) {
+		t.Helper()
+		list, err := issuer.CRL(1, nextUpdate, revoked...)
+		if err == nil {
+			err = os.WriteFile(crl, list, 0o600)
+		}
+		// Each change is given a time of its own, whatever the file system's clock does.
+		at = at.Add(time.Minute)
+		if err := errors.Join(err, os.Chtimes(crl, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tomorrow := time.Now().Add(24 * time.Hour)
+	write(w.ca, tomorrow)
+	clock := &clock{now: time.Now()}
+	transport, err := files.Open(w.server.Logger, clock.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport.every = 0 // no request comes too soon after another for the files to be looked at
+	w.restart(func(c *Config) { c.TLS, c.StillGood = transport.Config(), transport.Check })
+
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS13, RootCAs: w.ca.Pool(), Certificates: []tls.Certificate{admin.TLS()},
+		ClientSessionCache: tls.NewLRUClientSessionCache(8),
+	}
+	kept := &http.Client{Transport: w.contract.through(t, &http.Transport{TLSClientConfig: config})}
+	fresh := &http.Client{Transport: w.contract.through(t, &http.Transport{TLSClientConfig: config, DisableKeepAlives: true})}
+	// wants calls over the connection that was made first and over a new one.
+	wants := func(when, code string) {
+		t.Helper()
+		for how, c := range map[string]*http.Client{"kept": kept, "new": fresh} {
+			response, err := c.Get(w.url + "/v1/card-types")
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			if err = errors.Join(err, response.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			got := answer{response.StatusCode, response.Header, body}
+			switch {
+			case code == "" && got.status != http.StatusOK:
+				t.Errorf("%s, %s connection: %d %s", when, how, got.status, body)
+			case code != "" && got.problem(t).Code != code:
+				t.Errorf("%s, %s connection: %d %s, want %s", when, how, got.status, body, code)
+			}
+			if how == "new" && when != "first" && !response.TLS.DidResume {
+				t.Errorf("%s: the session was not resumed", when)
+			}
+		}
+	}
+	wants("first", "")
+	wants("before", "")
+	write(w.ca, tomorrow, admin)
+	wants("revoked", codeRevoked)
+	write(w.ca, tomorrow)
+	wants("taken off the list", "")
+
+	// A list that cannot be used leaves the one before, for as long as that holds.
+	foreign, err := throwawayca.New("Test CA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(foreign, tomorrow.Add(time.Hour), admin)
+	wants("list of another CA", "")
+	if n := w.logs.FilterMessageSnippet("cannot be used").Len(); n != 1 {
+		t.Errorf("the log complains %d times, want once", n)
+	}
+	clock.advance(25 * time.Hour)
+	wants("list out of date", codeNoCRL)
+	if n := w.logs.FilterMessageSnippet("ALARM").Len(); n != 1 {
+		t.Errorf("the log gives %d alarms, want one", n)
+	}
+	write(w.ca, tomorrow.Add(24*time.Hour))
+	wants("list renewed", "")
+
+	// A CA that is not trusted any more is not over a connection of before either.
+	if err := foreign.Write(files.ClientCA); err != nil {
+		t.Fatal(err)
+	}
+	write(foreign, tomorrow.Add(24*time.Hour))
+	response, err := kept.Get(w.url + "/v1/card-types")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusUnauthorized {
+		t.Errorf("without the CA: %s", response.Status)
+	}
+	// Probes go on: they need no certificate.
+	if response, err = kept.Get(w.url + "/healthz"); err != nil || response.StatusCode != http.StatusOK {
+		t.Fatalf("health: %v, %v", response, err)
+	}
+	_ = response.Body.Close()
+	kept.CloseIdleConnections()
+}
+
+// Clients that speak TLS 1.2 alone are let in where the configuration says so.
+func TestOldestTLS(t *testing.T) {
+	w := newWorld(t)
+	for _, allowed := range []bool{false, true} {
+		files := w.files(w.ca, w.ca)
+		files.TLS12 = allowed
+		transport, err := files.Open(w.server.Logger, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.restart(func(c *Config) { c.TLS = transport.Config() })
+		old := w.tlsConfig("admin")
+		old.MaxVersion = tls.VersionTLS12
+		c, err := tls.Dial("tcp", strings.TrimPrefix(w.url, "https://"), old)
+		if (err == nil) != allowed {
+			t.Errorf("allowed %v: %v", allowed, err)
+		}
+		if err == nil {
+			_ = c.Close()
+		}
 	}
 }
 

@@ -143,12 +143,17 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return withGroup(ctx, c.HSM, log, func(g *hsm.Group) error {
+	return withGroup(ctx, c.HSM, log, func(g *hsm.Group) (err error) {
+		transport, done, err := transportOf(ctx, c.TLS, g, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, done()) }()
 		office, err := custodyOf(ctx, c, s, g, log)
 		if err != nil {
 			return err
 		}
-		web, err := wire(c, s, g, office, log)
+		web, err := wire(c, s, g, office, transport, log)
 		if err != nil {
 			return err
 		}
@@ -203,7 +208,7 @@ func onHangup(ctx context.Context, work func()) (stop func()) {
 }
 
 // wire puts the rooms together.
-func wire(c *config.Config, s *store.Store, g *hsm.Group, office *custody.Office, log *zap.Logger) (*server.Server, error) {
+func wire(c *config.Config, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport, log *zap.Logger) (*server.Server, error) {
 	decide, err := policies(c.Policy)
 	if err != nil {
 		return nil, err
@@ -214,11 +219,6 @@ func wire(c *config.Config, s *store.Store, g *hsm.Group, office *custody.Office
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
 		Now: time.Now, NewID: uuid.NewString,
 	})
-	if err != nil {
-		return nil, err
-	}
-	files := server.TLSFiles{Certificate: c.TLS.Certificate, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA}
-	tls, err := files.Config(log)
 	if err != nil {
 		return nil, err
 	}
@@ -238,11 +238,39 @@ func wire(c *config.Config, s *store.Store, g *hsm.Group, office *custody.Office
 	return server.New(server.Config{
 		Desk: desk, Directory: s, Custody: office, Profiles: c, Operators: c, Clients: c.Clients,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
-		TLS: tls, Console: pages,
+		TLS: transport.Config(), StillGood: transport.Check, Console: pages,
 		Rate:   server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst},
 		Ready:  map[string]func(context.Context) error{"hsm": g.Check, "store": s.Check},
 		Logger: log, Version: readVersion().Version, Now: time.Now,
 	})
+}
+
+// transportOf makes the server's TLS. done gives up the key in the HSM, where it is
+// there: it is to be called before the tokens are closed.
+func transportOf(ctx context.Context, c config.TLS, g *hsm.Group, log *zap.Logger) (t *server.Transport, done func() error, err error) {
+	files := server.TLSFiles{
+		Certificate: c.Certificate, Key: c.Key, ClientCA: c.ClientCA, ClientCRL: c.ClientCRL, TLS12: c.TLS12,
+	}
+	if c.TLS12 {
+		log.Warn("tls.min_version lets clients in that speak TLS 1.2; take it away once none does")
+	}
+	done = func() error { return nil }
+	if c.HSMKey != "" {
+		signer, err := g.Tokens()[0].OpenSigner(ctx, c.HSMKey, false)
+		if err != nil {
+			return nil, nil, fmt.Errorf("tls.hsm_key: %w", err)
+		}
+		files.Signer = signer
+		done = func() error {
+			ctx, cancel := closing(ctx)
+			defer cancel()
+			return signer.Close(ctx)
+		}
+	}
+	if t, err = files.Open(log, time.Now); err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	return t, done, nil
 }
 
 // custodyOf makes the office that keeps the master keys, in the first token: the
