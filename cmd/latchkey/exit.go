@@ -17,6 +17,7 @@ import (
 
 	"latchkey/ceremony"
 	"latchkey/config"
+	"latchkey/config/strictyaml"
 	"latchkey/hsm"
 	"latchkey/server/api"
 )
@@ -40,7 +41,8 @@ func exitCodesTopic() *cobra.Command {
 		Long: `Every command exits with one of these codes:
 
     0  done; for serve and demo also: stopped by SIGINT or SIGTERM
-    1  failed: a known-answer test failed, the doctor found something unfit, a profile
+    1  failed: a known-answer test failed, the doctor found something unfit, policies
+       have faults or decide a case otherwise than expected, a profile
        does not give the response that it should, an officer broke a ceremony off,
        or something went wrong that no other code names
     2  wrong use: the arguments or the configuration have faults, or a file that
@@ -85,6 +87,7 @@ func exitCode(err error) int {
 		said     exitWith
 		usage    *usageError
 		faults   *config.Faults
+		written  *strictyaml.Faults
 		notFound *fs.PathError
 		no       *api.Problem
 		outage   interface{ Unavailable() bool }
@@ -98,7 +101,7 @@ func exitCode(err error) int {
 		return int(said)
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &notFound):
+	case errors.As(err, &usage), errors.As(err, &faults), errors.As(err, &written), errors.As(err, &notFound):
 		return exitUsage
 	case errors.As(err, &no):
 		return exitOfProblem(no)

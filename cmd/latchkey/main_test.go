@@ -101,3 +101,8 @@ func TestOnTheToken(t *testing.T) {
 		return os.WriteFile(config, fmt.Appendf(nil, tokenConfig, token.Module, token.Label, token.PINFile), 0o600)
 	})
 }
+
+// What needs neither a token nor a server.
+func TestOffline(t *testing.T) {
+	scripts(t, "offline", func(*testscript.Env) error { return nil })
+}

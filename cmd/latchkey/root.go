@@ -43,7 +43,7 @@ the holder set a new PIN.`,
 		&cobra.Group{ID: groupCeremony, Title: "Key ceremonies"},
 	)
 	root.AddCommand(
-		newServe(a), newDemo(a), newProfile(a),
+		newServe(a), newDemo(a), newProfile(a), newPolicy(a),
 		newUnblock(a), newProcess(a), newCard(a), newCardType(a),
 		newHSM(a), newDoctor(a), newKey(a), newRespond(a), newKAT(a),
 		newCeremony(a),
