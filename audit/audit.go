@@ -4,6 +4,11 @@
 //
 // The entries are written by package store in the same durable write as the
 // change that they tell of, so that neither can exist without the other.
+//
+// The log is a Merkle tree (RFC 6962) with an entry's JSON as a leaf. Checkpoints
+// are signed statements on it (C2SP tlog-checkpoint). Export writes the log with
+// both as JSON lines, and Verify finds in such an export any change, cut, swap or
+// insertion, with nothing but the public key that signs the checkpoints.
 package audit
 
 import "time"
@@ -39,6 +44,15 @@ const (
 	KeyWithdraw  Action = "key.withdraw"
 	KeyExecute   Action = "key.execute"   // what was approved is done, or could not be
 	KeyTransport Action = "key.transport" // the token's transport key was made or shown
+
+	// The log's own acts.
+	AuditExport Action = "audit.export" // somebody read the log
+	AuditPrune  Action = "audit.prune"  // bodies of old entries were taken away
+	AuditKey    Action = "audit.key"    // checkpoints are signed by another key from here on
+
+	// AccessRefused is a caller who was turned away at the door: not known, with a bad
+	// token, or without a role that may.
+	AccessRefused Action = "access.refused"
 )
 
 // Entry is one decision. Fields that do not apply are empty.
@@ -81,6 +95,8 @@ type Entry struct {
 	Override     string `json:"override,omitempty"`
 	Approver     string `json:"approver,omitempty"`
 	Detail       string `json:"detail,omitempty"`
+	// Pruned is the number of the last entry whose body was taken away.
+	Pruned int64 `json:"pruned,omitempty"`
 	// LatencyMicros is the time in microseconds from the request to the moment
 	// the entry was handed to the log.
 	LatencyMicros int64 `json:"latency_us,omitempty"`

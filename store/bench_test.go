@@ -125,7 +125,7 @@ func bareLoop(db *sql.DB, n, perCommit int, answer func(int64) unblock.Change) e
 						WHERE unconfirmed.count < ?2 OR ?2 = 0`,
 					[]any{p.Card, 0},
 				},
-				{`INSERT INTO audit_entries (sequence, entry) VALUES (?, ?)`, []any{i, string(entry)}},
+				{`INSERT INTO audit_entries (sequence, entry, leaf) VALUES (?, ?, ?)`, []any{i, string(entry), make([]byte, 32)}},
 			} {
 				if _, err := tx.Exec(statement.query, statement.args...); err != nil {
 					return err

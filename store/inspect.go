@@ -36,24 +36,22 @@ func Inspect(ctx context.Context, path string) (Condition, error) {
 
 // inspectPostgres is inspect for a connection string. There is no file with a mode.
 func inspectPostgres(ctx context.Context, where string) (c Condition, err error) {
-	settings, err := postgresSettings(where)
+	db, err := openToLook(where)
 	if err != nil {
 		return c, err
 	}
-	settings.RuntimeParams["default_transaction_read_only"] = "on"
-	db := stdlib.OpenDB(*settings)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if c.Latest, err = latest(); err != nil {
 		return c, err
 	}
-	if err := recognisePostgres(ctx, db); err != nil {
+	if err := recognisePostgres(ctx, db.DB); err != nil {
 		return c, err
 	}
 	var there bool
 	if err := db.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, goose.DefaultTablename).Scan(&there); err != nil || !there {
 		return c, err
 	}
-	return c, c.schema(ctx, db)
+	return c, c.schema(ctx, db.DB)
 }
 
 // schema reads the schema's version.
@@ -76,20 +74,7 @@ func inspect(ctx context.Context, path string) (c Condition, err error) {
 	if c.Latest, err = latest(); err != nil || info.Size() == 0 {
 		return c, err
 	}
-	// -wal is beside the file itself, which the path may only point to.
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return c, err
-	}
-	if path, err = filepath.Abs(path); err != nil {
-		return c, err
-	}
-	// A reader of a database in WAL mode makes -wal and -shm where they are missing,
-	// which is kept from happening: nobody has it open then, so it does not change.
-	options := url.Values{"mode": {"ro"}, "_query_only": {"on"}, "_busy_timeout": {"5000"}}
-	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
-		options.Set("immutable", "1")
-	}
-	db, err := sql.Open(driver, dsn(path, options))
+	db, err := openToLook(path)
 	if err != nil {
 		return c, err
 	}
@@ -101,7 +86,38 @@ func inspect(ctx context.Context, path string) (c Condition, err error) {
 	if id != applicationID {
 		return c, ErrForeign
 	}
-	return c, c.schema(ctx, db)
+	return c, c.schema(ctx, db.DB)
+}
+
+// openToLook opens a database for reading. It makes no file: a reader of an SQLite
+// database in WAL mode makes -wal and -shm where they are missing, which is kept from
+// happening, since nobody has it open then and so it does not change.
+func openToLook(where string) (*pool, error) {
+	if isPostgres(where) {
+		settings, err := postgresSettings(where)
+		if err != nil {
+			return nil, err
+		}
+		settings.RuntimeParams["default_transaction_read_only"] = "on"
+		return &pool{DB: stdlib.OpenDB(*settings), bind: numbered()}, nil
+	}
+	// -wal is beside the file itself, which the path may only point to.
+	path, err := filepath.EvalSymlinks(where)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	options := url.Values{"mode": {"ro"}, "_query_only": {"on"}, "_busy_timeout": {"5000"}}
+	if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
+		options.Set("immutable", "1")
+	}
+	db, err := sql.Open(driver, dsn(path, options))
+	if err != nil {
+		return nil, err
+	}
+	return &pool{DB: db, bind: func(query string) string { return query }}, nil
 }
 
 // latest is the version of the newest migration.

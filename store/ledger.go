@@ -164,7 +164,7 @@ func (s *Store) Entries(ctx context.Context, from int64, limit int) ([]audit.Ent
 	if limit <= 0 || limit > MaxEntries {
 		limit = MaxEntries
 	}
-	rows, err := s.readers.QueryContext(ctx, `SELECT sequence, entry FROM audit_entries WHERE sequence >= ?1 ORDER BY sequence LIMIT ?2`, from, limit)
+	rows, err := s.readers.QueryContext(ctx, `SELECT sequence, entry FROM audit_entries WHERE sequence >= ?1 AND entry <> '' ORDER BY sequence LIMIT ?2`, from, limit)
 	if err != nil {
 		return nil, s.unread("read the audit log", err)
 	}

@@ -148,10 +148,16 @@ func TestAuditLogIsAppendOnly(t *testing.T) {
 		`UPDATE OR REPLACE audit_entries SET sequence = 1 WHERE sequence = 2`,
 		`DELETE FROM audit_entries WHERE sequence = 3`,
 		`DELETE FROM audit_entries`,
-		`INSERT OR REPLACE INTO audit_entries (sequence, entry) VALUES (2, '{}')`,
-		`INSERT INTO audit_entries (sequence, entry) VALUES (5, '{}')`,
-		`INSERT INTO audit_entries (sequence, entry) VALUES (0, '{}')`,
-		`INSERT INTO audit_entries (sequence, entry) SELECT 2, '{}' WHERE true ON CONFLICT DO UPDATE SET entry = '{}'`,
+		`UPDATE audit_entries SET entry = '' WHERE sequence = 2`, // as if it were pruned
+		`UPDATE audit_entries SET leaf = x'00' WHERE sequence = 2`,
+		`UPDATE audit_log SET pruned = 2`, // no checkpoint is over it
+		`UPDATE audit_log SET origin = 'another'`,
+		`DELETE FROM audit_log`,
+		`INSERT OR REPLACE INTO audit_entries (sequence, entry, leaf) VALUES (2, '{}', x'00')`,
+		`INSERT INTO audit_entries (sequence, entry, leaf) VALUES (5, '{}', x'00')`,
+		`INSERT INTO audit_entries (sequence, entry, leaf) VALUES (0, '{}', x'00')`,
+		`INSERT INTO audit_entries (sequence, entry) VALUES (4, '{}')`,
+		`INSERT INTO audit_entries (sequence, entry, leaf) SELECT 2, '{}', x'00' WHERE true ON CONFLICT DO UPDATE SET entry = '{}'`,
 	} {
 		if err := raw(t, path, statement); err == nil || !strings.Contains(err.Error(), "append-only") {
 			t.Errorf("%s: %v", statement, err)

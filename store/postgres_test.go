@@ -174,8 +174,12 @@ func TestPostgresAuditLogIsAppendOnly(t *testing.T) {
 		`UPDATE audit_entries SET entry = '{}' WHERE sequence = 2`,
 		`DELETE FROM audit_entries WHERE sequence = 3`,
 		`TRUNCATE audit_entries`,
-		`INSERT INTO audit_entries (sequence, entry) VALUES (5, '{}')`,
-		`INSERT INTO audit_entries (sequence, entry) VALUES (2, '{}') ON CONFLICT (sequence) DO UPDATE SET entry = '{}'`,
+		`UPDATE audit_entries SET entry = '' WHERE sequence = 2`,
+		`UPDATE audit_log SET pruned = 2`,
+		`TRUNCATE audit_log`,
+		`INSERT INTO audit_entries (sequence, entry, leaf) VALUES (5, '{}', '')`,
+		`INSERT INTO audit_entries (sequence, entry) VALUES (4, '{}')`,
+		`INSERT INTO audit_entries (sequence, entry, leaf) VALUES (2, '{}', '') ON CONFLICT (sequence) DO UPDATE SET entry = '{}'`,
 	} {
 		if _, err := c.Exec(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "append-only") {
 			t.Errorf("%s: %v", statement, err)

@@ -80,6 +80,9 @@ func open(ctx context.Context, where string) (*Store, error) {
 	if err := index(ctx, d.writer); err != nil {
 		return nil, errors.Join(d.explain(err), d.release())
 	}
+	if err := plant(ctx, d.writer); err != nil {
+		return nil, errors.Join(d.explain(err), d.release())
+	}
 	s := &Store{readers: d.readers, searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), writer: newWriter(d.writer)}
 	s.close = sync.OnceValue(func() error {
 		s.writer.close()

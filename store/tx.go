@@ -15,8 +15,10 @@ type tx struct {
 	*sql.Tx
 	pool     *pool
 	sequence int64 // of the last audit entry
-	// logged is what observers are told of the entries that the batch has logged.
-	logged []Logged
+	// entries are those that the batch has logged. They go into the log all at once,
+	// right before the commit. logged is what observers are told of them.
+	entries []string
+	logged  []Logged
 }
 
 // begin starts a transaction. It and the statements in it get no context: a
@@ -54,9 +56,9 @@ func (tx *tx) run(do func(*tx) error) (refused, lost error) {
 	if _, err := tx.Exec(`SAVEPOINT write`); err != nil {
 		return nil, fmt.Errorf("set savepoint: %w", err)
 	}
-	before, told := tx.sequence, len(tx.logged)
+	before, entries, told := tx.sequence, len(tx.entries), len(tx.logged)
 	if refused = do(tx); refused != nil {
-		tx.sequence, tx.logged = before, tx.logged[:told]
+		tx.sequence, tx.entries, tx.logged = before, tx.entries[:entries], tx.logged[:told]
 		// SQLite itself rolls everything back on errors such as a full disk, and
 		// then there is no savepoint any more.
 		if _, err := tx.Exec(`ROLLBACK TO SAVEPOINT write`); err != nil {
@@ -70,6 +72,9 @@ func (tx *tx) run(do func(*tx) error) (refused, lost error) {
 }
 
 func (tx *tx) commit() error {
+	if err := tx.append(); err != nil {
+		return fmt.Errorf("append to the audit log: %w", err)
+	}
 	err := tx.Commit()
 	switch {
 	case err == nil:
@@ -115,9 +120,7 @@ func (tx *tx) log(e audit.Entry) error {
 	if err != nil {
 		return fmt.Errorf("encode audit entry: %w", err)
 	}
-	if _, err := tx.exec(`INSERT INTO audit_entries (sequence, entry) VALUES (?1, ?2)`, e.Sequence, string(text)); err != nil {
-		return fmt.Errorf("append audit entry: %w", err)
-	}
+	tx.entries = append(tx.entries, string(text))
 	tx.sequence = e.Sequence
 	tx.logged = append(tx.logged, Logged{e.Action, e.Outcome, e.Code})
 	return nil

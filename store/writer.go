@@ -156,7 +156,8 @@ func (w *writer) commit(batch []*job) {
 	}
 	if err == nil {
 		err = tx.commit()
-	} else {
+	}
+	if err != nil {
 		tx.rollback()
 	}
 	w.observe(tx, len(begun), began, err)
