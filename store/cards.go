@@ -24,10 +24,23 @@ const (
 	Unchanged Result = "unchanged"
 )
 
-// CardPut is a card as it is to be, with the audit entry that tells of it.
+// CardPut is a card as it is to be, with the audit entry that tells of it, whose
+// KeyVersion the store fills in.
 type CardPut struct {
-	Card  card.Card
-	Entry audit.Entry
+	Card card.Card
+	// New says what a card that is new, and names no master key version itself, gets.
+	New NewVersion
+	// KeyOnly leaves everything of a card that is registered as it is but its
+	// WrappedKey and, unless it is 0, its MasterKeyVersion.
+	KeyOnly bool
+	Entry   audit.Entry
+}
+
+// NewVersion is the master key version of new cards: that which is the key's current
+// one when the card is written, or Otherwise where none was named.
+type NewVersion struct {
+	Key       string // empty where none is known: the card's stays 0, which is not said
+	Otherwise int
 }
 
 // PutCard registers a card or brings its data up to date, and writes the audit
@@ -36,8 +49,8 @@ type CardPut struct {
 //
 // A MasterKeyVersion of 0 keeps the version that is stored: what a card's admin
 // key was derived from at its issuance does not change because somebody left it
-// out. At the first registration it is the caller, who knows the card's profile,
-// that fills it in; the store writes what it is given.
+// out. A card that is new gets what New says, in the same transaction: of two who
+// register it at the same time the first decides.
 //
 // An empty WrappedKey keeps the one that is stored, too: it comes from another
 // source than the data that is synchronised, and nobody but the HSM sees it.
@@ -46,7 +59,7 @@ type CardPut struct {
 func (s *Store) PutCard(ctx context.Context, c card.Card, e audit.Entry) (Result, error) {
 	var result Result
 	err := s.writer.write(ctx, func(tx *tx) (err error) {
-		result, err = tx.putCard(c, e)
+		result, err = tx.putCard(CardPut{Card: c, Entry: e})
 		return err
 	})
 	if err != nil {
@@ -58,16 +71,22 @@ func (s *Store) PutCard(ctx context.Context, c card.Card, e audit.Entry) (Result
 // PutCards does PutCard for each in turn, in one transaction: all are on disk
 // when it returns nil, or none. Of a serial that is there twice the last holds.
 // Other writes wait meanwhile: hand in some hundreds at a time, not a million.
-func (s *Store) PutCards(ctx context.Context, puts []CardPut) ([]Result, error) {
+//
+// With a step it writes down how far a synchronisation has come as well, and gives
+// ErrSync, with nothing written, where that stands elsewhere or is over.
+func (s *Store) PutCards(ctx context.Context, puts []CardPut, step *SyncStep) ([]Result, error) {
 	puts = slices.Clone(puts) // the writer may still be at it when a caller has given up
 	var results []Result
 	err := s.writer.write(ctx, func(tx *tx) error {
 		results = make([]Result, len(puts))
 		for i, p := range puts {
 			var err error
-			if results[i], err = tx.putCard(p.Card, p.Entry); err != nil {
+			if results[i], err = tx.putCard(p); err != nil {
 				return fmt.Errorf("card %s: %w", p.Card.Serial, err)
 			}
+		}
+		if step != nil {
+			return tx.step(*step, results)
 		}
 		return nil
 	})
@@ -99,15 +118,27 @@ func scanCard(row scanner) (card.Card, error) {
 	return c, nil
 }
 
-func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
-	result := Updated
+func (tx *tx) putCard(p CardPut) (Result, error) {
+	c, result := p.Card, Updated
 	stored, err := scanCard(tx.QueryRow(`SELECT `+cardColumns+` FROM cards WHERE serial = ?1`, c.Serial))
 	switch {
+	case errors.Is(err, sql.ErrNoRows) && p.KeyOnly:
+		return "", card.ErrNotFound
 	case errors.Is(err, sql.ErrNoRows):
 		result = Created
+		if c.MasterKeyVersion == 0 {
+			if c.MasterKeyVersion, err = tx.versionOf(p.New); err != nil {
+				return "", err
+			}
+		}
 	case err != nil:
 		return "", err
 	default:
+		if p.KeyOnly {
+			key, version := c.WrappedKey, c.MasterKeyVersion
+			c = stored
+			c.WrappedKey, c.MasterKeyVersion = key, version
+		}
 		if c.MasterKeyVersion == 0 {
 			c.MasterKeyVersion = stored.MasterKeyVersion
 		}
@@ -143,7 +174,17 @@ func (tx *tx) putCard(c card.Card, e audit.Entry) (Result, error) {
 	if err := tx.putWords(c.Serial, before, now); err != nil {
 		return "", err
 	}
-	return result, tx.log(e)
+	p.Entry.KeyVersion = c.MasterKeyVersion
+	return result, tx.log(p.Entry)
+}
+
+// versionOf is the master key version of a new card.
+func (tx *tx) versionOf(n NewVersion) (version int, err error) {
+	err = tx.QueryRow(`SELECT version FROM current_versions WHERE key = ?1`, n.Key).Scan(&version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return n.Otherwise, nil
+	}
+	return version, err
 }
 
 // sameCard tells whether nothing but Source and SyncedAt differs.

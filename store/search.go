@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,8 +57,9 @@ type Unconfirmed struct {
 }
 
 // FindCards gives a page of the cards that match and the cursor of the page after,
-// empty on the last. A text's are in the order of its rarest word, all others in
-// that of their serial numbers. The work of one call is bounded: where very many
+// empty on the last. A text's are in the order of its rarest word, those that are
+// not confirmed in that of their last confirmation, and all in that of their serial
+// numbers. The work of one call is bounded: where very many
 // cards have to be looked at to find the ones that fit, a page may have fewer than
 // Limit, or none, and a cursor to go on with all the same.
 //
@@ -70,7 +73,10 @@ func (s *Store) FindCards(ctx context.Context, q Query) (cards []card.Card, next
 	if len(terms) > MaxTerms {
 		return nil, "", fmt.Errorf("%w: the text has more than %d words", ErrQuery, MaxTerms)
 	}
-	after, err := readPlace(q.After, len(terms) != 0)
+	if q.Unconfirmed != nil && len(terms) != 0 {
+		return nil, "", fmt.Errorf("%w: cards that are not confirmed are listed without a text", ErrQuery)
+	}
+	after, err := readPlace(q.After, len(terms) != 0 || q.Unconfirmed != nil)
 	if err != nil {
 		return nil, "", err
 	}
@@ -86,9 +92,9 @@ func (s *Store) FindCards(ctx context.Context, q Query) (cards []card.Card, next
 	}
 	switch {
 	case q.Unconfirmed != nil:
-		err = s.readAll(ctx, &page, after, `source = ?3 AND synced_at < ?4 AND `, q.Unconfirmed.Source, micros(q.Unconfirmed.Since))
+		err = s.readUnconfirmed(ctx, &page, after, *q.Unconfirmed)
 	case len(terms) == 0:
-		err = s.readAll(ctx, &page, after, ``)
+		err = s.readAll(ctx, &page, after)
 	default:
 		err = s.readMatches(ctx, &page, after, terms)
 	}
@@ -164,29 +170,64 @@ func (p *page) fetch() int {
 	return p.limit + 1
 }
 
+const (
+	allQuery         = `SELECT ` + cardColumns + ` FROM cards WHERE serial > ?1 ORDER BY serial LIMIT ?2`
+	unconfirmedQuery = `SELECT ` + cardColumns + ` FROM cards
+		WHERE source = ?1 AND (synced_at, serial) > (?2, ?3) AND synced_at < ?4 ORDER BY synced_at, serial LIMIT ?5`
+)
+
 // readAll fills the page in the order of the serial numbers.
-func (s *Store) readAll(ctx context.Context, p *page, after place, where string, args ...any) error {
+func (s *Store) readAll(ctx context.Context, p *page, after place) error {
 	for {
 		limit := p.fetch()
-		rows, err := s.readers.QueryContext(ctx, `SELECT `+cardColumns+` FROM cards WHERE `+where+`serial > ?1 ORDER BY serial LIMIT ?2`,
-			append([]any{after.serial, limit}, args...)...)
-		if err != nil {
+		rows, err := s.readers.QueryContext(ctx, allQuery, after.serial, limit)
+		n, full, err := p.takeAll(rows, err, func(c card.Card) place {
+			after.serial = c.Serial
+			return after
+		})
+		if err != nil || full || n < limit {
 			return err
-		}
-		found, err := collect(rows, scanCard)
-		if err != nil {
-			return err
-		}
-		for _, c := range found {
-			after = place{serial: c.Serial}
-			if full, err := p.take(after, c); full || err != nil {
-				return err
-			}
-		}
-		if len(found) < limit {
-			return nil
 		}
 	}
+}
+
+// readUnconfirmed fills the page in the order of the times of the last confirmation.
+func (s *Store) readUnconfirmed(ctx context.Context, p *page, after place, u Unconfirmed) error {
+	last := int64(math.MinInt64)
+	if after.word != "" {
+		var err error
+		if last, err = strconv.ParseInt(after.word, 10, 64); err != nil {
+			return errCursor
+		}
+	}
+	for {
+		limit := p.fetch()
+		rows, err := s.readers.QueryContext(ctx, unconfirmedQuery, u.Source, last, after.serial, micros(u.Since), limit)
+		n, full, err := p.takeAll(rows, err, func(c card.Card) place {
+			last = c.SyncedAt.UnixMicro()
+			after = place{strconv.FormatInt(last, 10), c.Serial}
+			return after
+		})
+		if err != nil || full || n < limit {
+			return err
+		}
+	}
+}
+
+// takeAll takes the cards of a query's rows into the page, unless that failed, and
+// tells how many there were and whether the page is full.
+func (p *page) takeAll(rows *sql.Rows, failed error, at func(card.Card) place) (n int, full bool, err error) {
+	if failed != nil {
+		return 0, false, failed
+	}
+	found, err := collect(rows, scanCard)
+	for _, c := range found {
+		if full || err != nil {
+			break
+		}
+		full, err = p.take(at(c), c)
+	}
+	return len(found), full, err
 }
 
 // match is a card with the word that it was found by.

@@ -174,11 +174,11 @@ func TestCardTypesRoundTrip(t *testing.T) {
 func TestPutCardsIsAllOrNothing(t *testing.T) {
 	s, ctx := newStore(t), t.Context()
 	puts := []store.CardPut{{Card: sampleCard("1")}, {Card: sampleCard("2")}, {Card: sampleCard("1")}}
-	same(t, "results", must[[]store.Result](t)(s.PutCards(ctx, puts)), []store.Result{store.Created, store.Created, store.Unchanged})
+	same(t, "results", must[[]store.Result](t)(s.PutCards(ctx, puts, nil)), []store.Result{store.Created, store.Created, store.Unchanged})
 
 	// An entry that cannot be encoded refuses the whole.
 	puts = []store.CardPut{{Card: sampleCard("3")}, {Card: sampleCard("4"), Entry: audit.Entry{Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}}}
-	if _, err := s.PutCards(ctx, puts); err == nil {
+	if _, err := s.PutCards(ctx, puts, nil); err == nil {
 		t.Fatal("an entry that cannot be written was taken")
 	}
 	if _, err := s.Card(ctx, "3"); !errors.Is(err, card.ErrNotFound) {
@@ -500,7 +500,7 @@ func TestFindCardsByPages(t *testing.T) {
 	for i := range store.MaxCards + 10 {
 		puts = append(puts, store.CardPut{Card: sampleCard(fmt.Sprintf("%04d", i))})
 	}
-	must[[]store.Result](t)(s.PutCards(ctx, puts))
+	must[[]store.Result](t)(s.PutCards(ctx, puts, nil))
 	for limit, sizes := range map[int][]int{
 		0:                   {50, 50, 50, 50, 50, 50, 50, 50, 50, 50, 10},
 		255:                 {255, 255}, // the last page is full and is the last

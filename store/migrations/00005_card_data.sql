@@ -24,3 +24,27 @@ CREATE TABLE card_words_made (
     id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     folding TEXT NOT NULL
 ) STRICT;
+
+-- The cards that a source has not confirmed since a time.
+CREATE INDEX cards_by_source ON cards (source, synced_at, serial);
+
+-- How far each synchronisation of all cards of a source has come. It is written
+-- in the transactions that write the cards.
+CREATE TABLE card_syncs (
+    id          TEXT NOT NULL PRIMARY KEY,
+    source      TEXT NOT NULL,
+    hash        TEXT NOT NULL, -- SHA-256 of the file, hex
+    total       INTEGER NOT NULL,
+    lines       INTEGER NOT NULL, -- of those, how many are done
+    created     INTEGER NOT NULL,
+    updated     INTEGER NOT NULL,
+    unchanged   INTEGER NOT NULL,
+    refused     INTEGER NOT NULL,
+    missing     INTEGER NOT NULL, -- cards of the source that were not among them
+    started_at  INTEGER NOT NULL,
+    changed_at  INTEGER NOT NULL,
+    finished_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX card_syncs_newest ON card_syncs (started_at, id);
+CREATE INDEX card_syncs_by_file ON card_syncs (source, hash, started_at);
