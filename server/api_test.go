@@ -186,6 +186,7 @@ func TestRefusals(t *testing.T) {
 		codeCrossSite:                    "TestOtherSites",
 		codeMediaType:                    "TestMediaTypes",
 		codeMethod:                       "TestPaths",
+		codeSyncConflict:                 "TestSync",
 	}
 	for _, test := range []struct {
 		name   string
@@ -233,6 +234,11 @@ func TestRefusals(t *testing.T) {
 		{"card type in an unknown state", "admin", "PUT", "/v1/card-types/new", api.CardType{Name: "n", Profile: "gids", UnblockRemote: map[string]bool{"lunar": true}}, 422, codeInvalid, ""},
 		{"card type without its switches", "admin", "PUT", "/v1/card-types/new", `{"name":"n","profile":"gids"}`, 422, codeInvalid, ""},
 		{"card type with an unknown profile", "admin", "PUT", "/v1/card-types/new", api.CardType{Name: "n", Profile: "nonesuch", UnblockRemote: map[string]bool{}}, 422, codeProfileUnknown, ""},
+		{"unknown synchronisation", "admin", "GET", "/v1/card-syncs/nonesuch", nil, 404, codeSyncUnknown, ""},
+		{"synchronisation without its hash", "admin", "POST", "/v1/card-syncs", api.BeginCardSync{Lines: 1}, 422, codeInvalid, ""},
+		{"cards that are not in an unknown synchronisation", "admin", "GET", "/v1/cards?not_in_sync=nonesuch", nil, 404, codeSyncUnknown, ""},
+		{"cards that are not in a synchronisation, by text", "admin", "GET", "/v1/cards?not_in_sync=x&q=a", nil, 422, codeInvalid, ""},
+		{"search with too many words", "backend", "GET", "/v1/cards?q=a+b+c+d+e+f+g+h+i+j+k+l+m+n+o+p+q", nil, 422, codeInvalid, ""},
 		{"unknown card type", "admin", "GET", "/v1/card-types/nonesuch", nil, 404, codeTypeUnknown, ""},
 		{"unknown problem code", "", "GET", "/problems/nonesuch", nil, 404, codeRoute, ""},
 

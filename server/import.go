@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/registry"
 	"latchkey/server/api"
 	"latchkey/store"
 	"latchkey/unblock"
@@ -28,39 +29,46 @@ const (
 	refused = "refused"
 )
 
-// importCards registers one card per line.
+// importCards registers one card per line, as a part of a synchronisation where the
+// query names one.
 func (s *Server) importCards(c echo.Context) error {
-	return s.importLines(c, func(ctx context.Context, r *registration, line importLine) (string, store.CardPut, error) {
+	sync, err := s.syncOf(c)
+	if err != nil {
+		return err
+	}
+	return s.importLines(c, sync, func(ctx context.Context, b *registry.Batch, line importLine) (string, store.CardPut, error) {
 		var body api.Card
 		if err := decodeLine(line, &body); err != nil {
 			return "", store.CardPut{}, err
 		}
-		put, err := r.prepare(ctx, body)
+		sent, faults := cardOf(body)
+		put, err := b.Card(ctx, sent, faults...)
 		return body.Serial, put, err
 	})
 }
 
 // importKeys gives one card per line, which is registered already, its wrapped key.
 func (s *Server) importKeys(c echo.Context) error {
-	return s.importLines(c, func(ctx context.Context, r *registration, line importLine) (string, store.CardPut, error) {
+	return s.importLines(c, nil, func(ctx context.Context, b *registry.Batch, line importLine) (string, store.CardPut, error) {
 		var body api.WrappedKey
 		if err := decodeLine(line, &body); err != nil {
 			return "", store.CardPut{}, err
 		}
-		put, err := r.prepareKey(ctx, body)
+		wrapped, faults := keyOf(body)
+		put, err := b.Key(ctx, body.Serial, wrapped, body.MasterKeyVersion, faults...)
 		return body.Serial, put, err
 	})
 }
 
 // preparation makes of a line the card that is to be written, and tells its serial
 // number as far as the line says it.
-type preparation func(ctx context.Context, r *registration, line importLine) (serial string, put store.CardPut, err error)
+type preparation func(ctx context.Context, b *registry.Batch, line importLine) (serial string, put store.CardPut, err error)
 
 // importLines writes one card per line as the lines arrive. What has arrived
 // when the batch before is written makes the next batch, so a slow client gets
 // each result at once and a fast one few transactions. A client that hangs up
 // leaves whole batches behind, and gets no summary.
-func (s *Server) importLines(c echo.Context, prepare preparation) error {
+func (s *Server) importLines(c echo.Context, sync *syncing, prepare preparation) error {
 	r := c.Request()
 	if err := mediaType(r.Header, api.NDJSON); err != nil {
 		return err
@@ -81,11 +89,12 @@ func (s *Server) importLines(c echo.Context, prepare preparation) error {
 	ctx, stop := context.WithCancel(r.Context())
 	lines := make(chan importLine, importBatch)
 	var broken error // why reading ended, where not at the end; set before lines is closed
+	var read int     // lines to the end; likewise
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		defer close(lines)
-		broken = readLines(ctx, patient{r.Body, control, s.times.patience}, lines)
+		read, broken = readLines(ctx, patient{r.Body, control, s.times.patience}, sync.from(), lines)
 	}()
 	defer func() { // the reader must be gone before net/http takes the body back
 		stop()
@@ -99,16 +108,23 @@ func (s *Server) importLines(c echo.Context, prepare preparation) error {
 
 	answer := importAnswer{c: c, control: control, patience: s.times.patience, requestID: traceOf(r.Context()).requestID}
 	for batch := range batches(lines) {
-		results, err := s.importBatch(ctx, who(c), batch, prepare)
+		results, err := s.importBatch(ctx, who(c), batch, sync, prepare)
 		if err == nil {
 			err = answer.write(results)
 		}
 		if err != nil {
-			return err
+			return answer.fail(err)
 		}
 	}
 	if broken != nil {
-		return unread(broken)
+		return answer.fail(unread(broken))
+	}
+	if sync != nil {
+		done, err := s.endSync(ctx, sync, read)
+		if err != nil {
+			return answer.fail(err)
+		}
+		answer.sync = &done
 	}
 	return answer.finish()
 }
@@ -121,10 +137,11 @@ type importLine struct {
 }
 
 // readLines sends the lines that are not blank, until the end of the body or of
-// the context. A line that is cut off by anything but the end of the body is none.
-func readLines(ctx context.Context, body io.Reader, lines chan<- importLine) error {
+// the context, and tells how many there were in all, with those done before. A line
+// that is cut off by anything but the end of the body is none.
+func readLines(ctx context.Context, body io.Reader, done int, lines chan<- importLine) (int, error) {
 	reader := bufio.NewReaderSize(body, maxBody+1)
-	for number := 1; ; number++ {
+	for number := done + 1; ; number++ {
 		text, err := reader.ReadSlice('\n')
 		line := importLine{number: number}
 		for errors.Is(err, bufio.ErrBufferFull) {
@@ -132,7 +149,10 @@ func readLines(ctx context.Context, body io.Reader, lines chan<- importLine) err
 			text, err = reader.ReadSlice('\n')
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
-			return err
+			return 0, err
+		}
+		if err != nil && len(text) == 0 && !line.tooLong {
+			return number - 1, nil // behind the end of the last line there is no other
 		}
 		if text = bytes.TrimSpace(text); line.tooLong {
 			text = nil
@@ -142,11 +162,11 @@ func readLines(ctx context.Context, body io.Reader, lines chan<- importLine) err
 			select {
 			case lines <- line:
 			case <-ctx.Done():
-				return ctx.Err()
+				return 0, ctx.Err()
 			}
 		}
 		if err != nil {
-			return nil
+			return number, nil
 		}
 	}
 }
@@ -200,14 +220,10 @@ type importResult struct {
 
 // importBatch writes the cards of a batch in one transaction. Lines with faults
 // are refused alone. A store that does not work refuses the batch, and the import
-// goes on: the next may fare better, and every line gets its result.
-func (s *Server) importBatch(ctx context.Context, caller unblock.Caller, batch []importLine, prepare preparation) ([]importResult, error) {
-	release, err := s.register(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	registration := s.registration(caller)
+// goes on: the next may fare better, and every line gets its result. Not so in a
+// synchronisation, which is gone on with from the batch that failed.
+func (s *Server) importBatch(ctx context.Context, caller unblock.Caller, batch []importLine, sync *syncing, prepare preparation) ([]importResult, error) {
+	cards := s.batch(caller)
 	results := make([]importResult, len(batch))
 	var puts []store.CardPut
 	var of []*importResult // the result that each put is for
@@ -215,16 +231,22 @@ func (s *Server) importBatch(ctx context.Context, caller unblock.Caller, batch [
 		r := &results[i]
 		r.line, r.result = line.number, refused
 		var put store.CardPut
-		if r.serial, put, r.no = prepare(ctx, registration, line); r.no == nil {
+		if r.serial, put, r.no = prepare(ctx, cards, line); r.no == nil {
 			puts, of = append(puts, put), append(of, r)
 		}
 	}
-	if len(puts) == 0 {
+	if len(puts) == 0 && sync == nil {
 		return results, ctx.Err()
 	}
-	done, err := s.Directory.PutCards(ctx, puts)
+	done, err := s.Directory.PutCards(ctx, puts, sync.step(batch[len(batch)-1].number, len(batch)-len(puts), s.Now()))
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if sync != nil {
+		if err != nil {
+			return nil, syncFailed(err)
+		}
+		sync.lines = batch[len(batch)-1].number
 	}
 	for i, r := range of {
 		if err != nil {
@@ -250,6 +272,7 @@ type importAnswer struct {
 	patience  time.Duration
 	requestID string
 	counts    api.ImportCounts
+	sync      *api.CardSync // once it is finished
 }
 
 func (a *importAnswer) write(results []importResult) error {
@@ -271,6 +294,15 @@ func (a *importAnswer) write(results []importResult) error {
 	return a.send(text.Bytes())
 }
 
+// fail ends the connection with an import that failed: what is left of its body
+// would be taken for the next request.
+func (a *importAnswer) fail(err error) error {
+	if !a.c.Response().Committed {
+		a.c.Response().Header().Set("Connection", "close")
+	}
+	return err
+}
+
 func (a *importAnswer) count(result string) {
 	a.counts.Lines++
 	switch result {
@@ -286,7 +318,7 @@ func (a *importAnswer) count(result string) {
 }
 
 func (a *importAnswer) finish() error {
-	text, err := json.Marshal(api.ImportSummary{Summary: a.counts})
+	text, err := json.Marshal(api.ImportSummary{Summary: a.counts, Sync: a.sync})
 	if err != nil {
 		return fmt.Errorf("encode summary: %w", err)
 	}

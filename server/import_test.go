@@ -301,17 +301,19 @@ func TestImportStalls(t *testing.T) {
 	}
 }
 
-// flaky is a directory whose second batch fails.
+// flaky is a directory whose second batch of more than one card fails.
 type flaky struct {
 	Directory
 	batches int
 }
 
-func (f *flaky) PutCards(ctx context.Context, puts []store.CardPut) ([]store.Result, error) {
-	if f.batches++; f.batches == 2 {
-		return nil, errors.New("disk on fire")
+func (f *flaky) PutCards(ctx context.Context, puts []store.CardPut, step *store.SyncStep) ([]store.Result, error) {
+	if len(puts) > 1 {
+		if f.batches++; f.batches == 2 {
+			return nil, errors.New("disk on fire")
+		}
 	}
-	return f.Directory.PutCards(ctx, puts)
+	return f.Directory.PutCards(ctx, puts, step)
 }
 
 // A store that fails now and then costs the cards of one transaction, and says so
@@ -349,7 +351,7 @@ func TestReadLines(t *testing.T) {
 		"at once": strings.NewReader(text), "byte by byte": iotest.OneByteReader(strings.NewReader(text)), "with its end": iotest.DataErrReader(strings.NewReader(text)),
 	} {
 		lines := make(chan importLine, 10)
-		if err := readLines(t.Context(), reader, lines); err != nil {
+		if _, err := readLines(t.Context(), reader, 0, lines); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		close(lines)
@@ -363,7 +365,7 @@ func TestReadLines(t *testing.T) {
 	}
 	cut := io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(io.ErrUnexpectedEOF))
 	lines := make(chan importLine, 10)
-	if err := readLines(t.Context(), cut, lines); !errors.Is(err, io.ErrUnexpectedEOF) || len(lines) != 1 {
+	if _, err := readLines(t.Context(), cut, 0, lines); !errors.Is(err, io.ErrUnexpectedEOF) || len(lines) != 1 {
 		t.Errorf("a body that is cut off gives %d lines and error %v", len(lines), err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/registry"
 	"latchkey/server/api"
 	"latchkey/store"
 	"latchkey/unblock"
@@ -44,6 +45,8 @@ const (
 	codeOverloaded     = "overloaded"
 	codeTypeUnknown    = "card-type-unknown"
 	codeProfileUnknown = "profile-unknown"
+	codeSyncUnknown    = "card-sync-unknown"
+	codeSyncConflict   = "card-sync-conflict"
 	codeInternal       = "internal-error"
 )
 
@@ -92,6 +95,8 @@ func problems() []problem {
 		{string(unblock.ProcessConflict), http.StatusConflict, "The process was changed meanwhile", "Read the process again before going on."},
 		{codeTypeUnknown, http.StatusNotFound, "The card type is not registered", "Register it with PUT /v1/card-types/{id}."},
 		{codeProfileUnknown, http.StatusUnprocessableEntity, "The card profile is not configured", "Use one of the profiles in the server's configuration."},
+		{codeSyncUnknown, http.StatusNotFound, "There is no such synchronisation", "Use an ID of GET /v1/card-syncs, with the client that began it."},
+		{codeSyncConflict, http.StatusConflict, "The synchronisation does not go on there", "Read it with GET /v1/card-syncs/{id}, and send the lines behind those that are done."},
 		{string(custody.KeyUnknown), http.StatusNotFound, "There is no such master key", "Compare name and version with the inventory, GET /v1/keys."},
 		{string(custody.KeyExists), http.StatusConflict, "The master key version exists or did", "Choose the next version; none is ever used twice."},
 		{string(custody.KeyTransition), http.StatusConflict, "The master key's state does not allow this act", "The detail says which states the act is for; docs/key-lifecycle.md shows them all."},
@@ -168,6 +173,7 @@ func problemOf(code string) (problem, bool) {
 // An error that is no refusal is a fault of ours, and is told as nothing more.
 func document(err error, requestID string) *api.Problem {
 	var ours *refusal
+	var registration *registry.Refusal
 	var desk *unblock.Refusal
 	var office *custody.Refusal
 	var routing *echo.HTTPError
@@ -176,6 +182,11 @@ func document(err error, requestID string) *api.Problem {
 	case errors.As(err, &ours):
 		doc.Code, doc.Detail = ours.code, ours.detail
 		for _, f := range ours.faults {
+			doc.Faults = append(doc.Faults, api.Fault(f))
+		}
+	case errors.As(err, &registration):
+		doc.Code, doc.Detail = string(registration.Code), registration.Detail
+		for _, f := range registration.Faults {
 			doc.Faults = append(doc.Faults, api.Fault(f))
 		}
 	case errors.As(err, &desk):

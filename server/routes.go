@@ -48,6 +48,9 @@ func (s *Server) routes() []route {
 		{http.MethodPut, "/v1/cards/{serial}", s.putCard, writers},
 		{http.MethodPost, "/v1/cards:import", s.importCards, writers},
 		{http.MethodPost, "/v1/cards:import-keys", s.importKeys, writers},
+		{http.MethodGet, "/v1/card-syncs", s.listSyncs, writers},
+		{http.MethodPost, "/v1/card-syncs", s.beginSync, writers},
+		{http.MethodGet, "/v1/card-syncs/{id}", s.getSync, writers},
 
 		{http.MethodGet, "/v1/card-types", s.listCardTypes, everyone},
 		{http.MethodGet, "/v1/card-types/{id}", s.getCardType, everyone},

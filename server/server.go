@@ -17,6 +17,7 @@ import (
 	"latchkey/card"
 	"latchkey/custody"
 	"latchkey/identity"
+	"latchkey/registry"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -59,8 +60,11 @@ type Desk interface {
 // card.ErrNotFound for what is not there.
 type Directory interface {
 	unblock.Cards
-	PutCard(ctx context.Context, c card.Card, e audit.Entry) (store.Result, error)
-	PutCards(ctx context.Context, puts []store.CardPut) ([]store.Result, error)
+	PutCards(ctx context.Context, puts []store.CardPut, step *store.SyncStep) ([]store.Result, error)
+	BeginSync(ctx context.Context, begun store.Sync) (sync store.Sync, before string, err error)
+	EndSync(ctx context.Context, id string, lines int, at time.Time) (store.Sync, error)
+	Sync(ctx context.Context, id string) (store.Sync, error)
+	Syncs(ctx context.Context, limit int, after string) (page []store.Sync, next string, err error)
 	FindCards(ctx context.Context, q store.Query) (cards []card.Card, next string, err error)
 	PutCardType(ctx context.Context, t card.Type, e audit.Entry) (store.Result, error)
 	CardTypes(ctx context.Context) ([]card.Type, error)
@@ -135,9 +139,7 @@ type Server struct {
 	probes  []*probe
 	// work and pages bound what is in progress in the API and in the console.
 	work, pages *gate
-	// registering is held while cards are written: whether one is new decides
-	// which master key version it gets.
-	registering chan struct{}
+	registry    *registry.Registry
 	http        http.Handler
 }
 
@@ -161,7 +163,9 @@ func New(c Config) (*Server, error) {
 	if c.Rate == (Rate{}) {
 		c.Rate = DefaultRate()
 	}
-	s := &Server{Config: c, times: defaultTimes(), probes: newProbes(c.Ready), registering: make(chan struct{}, 1)}
+	s := &Server{Config: c, times: defaultTimes(), probes: newProbes(c.Ready), registry: &registry.Registry{
+		Cards: c.Directory, Profiles: c.Profiles, Keys: c.Custody, CardStates: c.CardStates, HolderStates: c.HolderStates, Now: c.Now,
+	}}
 	var err error
 	if s.clients, err = newClients(c.Clients, c.Rate); err != nil {
 		return nil, fmt.Errorf("server: %w", err)

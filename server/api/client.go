@@ -221,21 +221,63 @@ func (c *Client) Problem(ctx context.Context, code string) (ProblemKind, error) 
 // hands on the result of each as it comes, while lines is still being read. An
 // error of each ends the import.
 func (c *Client) ImportCards(ctx context.Context, lines io.Reader, each func(ImportLine) error) (ImportCounts, error) {
-	return c.importLines(ctx, "/v1/cards:import", lines, each)
+	done, err := c.importLines(ctx, "/v1/cards:import", lines, each)
+	return done.Summary, err
 }
 
 // ImportKeys gives cards that are registered their wrapped keys, one WrappedKey a
 // line, as ImportCards does.
 func (c *Client) ImportKeys(ctx context.Context, lines io.Reader, each func(ImportLine) error) (ImportCounts, error) {
-	return c.importLines(ctx, "/v1/cards:import-keys", lines, each)
+	done, err := c.importLines(ctx, "/v1/cards:import-keys", lines, each)
+	return done.Summary, err
 }
 
-func (c *Client) importLines(ctx context.Context, path string, lines io.Reader, each func(ImportLine) error) (ImportCounts, error) {
+// BeginCardSync begins a synchronisation of all the client's cards from a file, or
+// finds the one of the same file that is not finished.
+func (c *Client) BeginCardSync(ctx context.Context, b BeginCardSync) (CardSync, error) {
+	return call[CardSync](ctx, c, http.MethodPost, "/v1/card-syncs", b)
+}
+
+// CardSync tells how far a synchronisation has come.
+func (c *Client) CardSync(ctx context.Context, id string) (CardSync, error) {
+	return call[CardSync](ctx, c, http.MethodGet, "/v1/card-syncs/"+url.PathEscape(id), nil)
+}
+
+// CardSyncs gives one page of the synchronisations, the newest first. A limit of 0
+// leaves it to the server. After is Next of the page before.
+func (c *Client) CardSyncs(ctx context.Context, limit int, after string) (CardSyncs, error) {
+	return call[CardSyncs](ctx, c, http.MethodGet, "/v1/card-syncs?"+pageQuery(limit, after).Encode(), nil)
+}
+
+// SyncCards goes on with a synchronisation: lines has those behind the ones that are
+// done. Results are handed on as by ImportCards. It gives the synchronisation as it
+// is finished.
+func (c *Client) SyncCards(ctx context.Context, sync CardSync, lines io.Reader, each func(ImportLine) error) (CardSync, error) {
+	query := url.Values{"sync": {sync.ID}, "after": {strconv.Itoa(sync.Done)}}
+	done, err := c.importLines(ctx, "/v1/cards:import?"+query.Encode(), lines, each)
+	if err == nil && done.Sync == nil {
+		err = errors.New("the server did not say that the synchronisation is finished")
+	}
+	if err != nil {
+		return CardSync{}, err
+	}
+	return *done.Sync, nil
+}
+
+// CardsNotInSync gives one page of the cards of a synchronisation's source that were
+// not in it.
+func (c *Client) CardsNotInSync(ctx context.Context, id string, limit int, after string) (Cards, error) {
+	query := pageQuery(limit, after)
+	query.Set("not_in_sync", id)
+	return call[Cards](ctx, c, http.MethodGet, "/v1/cards?"+query.Encode(), nil)
+}
+
+func (c *Client) importLines(ctx context.Context, path string, lines io.Reader, each func(ImportLine) error) (ImportSummary, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the sending too, where the answer ended first
 	r, err := c.send(ctx, http.MethodPost, path, NDJSON, lines)
 	if err != nil {
-		return ImportCounts{}, err
+		return ImportSummary{}, err
 	}
 	defer func() { _ = r.Body.Close() }() // only read from
 	last := 0
@@ -243,16 +285,17 @@ func (c *Client) importLines(ctx context.Context, path string, lines io.Reader, 
 		var result struct {
 			ImportLine
 			Summary *ImportCounts `json:"summary"`
+			Sync    *CardSync     `json:"sync"`
 		}
 		switch err := results.Decode(&result); {
 		case err != nil:
-			return ImportCounts{}, fmt.Errorf("the import broke off after line %d; send it again, lines that are in change nothing: %w", last, err)
+			return ImportSummary{}, fmt.Errorf("the import broke off after line %d; send it again, lines that are in change nothing: %w", last, err)
 		case result.Summary != nil:
-			return *result.Summary, nil
+			return ImportSummary{*result.Summary, result.Sync}, nil
 		}
 		last = result.Line
 		if err := each(result.ImportLine); err != nil {
-			return ImportCounts{}, err
+			return ImportSummary{}, err
 		}
 	}
 }

@@ -120,6 +120,42 @@ type ImportLine struct {
 // ImportSummary is the last line of a bulk import's answer.
 type ImportSummary struct {
 	Summary ImportCounts `json:"summary"`
+	Sync    *CardSync    `json:"sync,omitempty"` // finished, where the import was a part of one
+}
+
+// BeginCardSync is the body of POST /v1/card-syncs.
+type BeginCardSync struct {
+	SHA256 string `json:"sha256"` // of the whole file, hex
+	Lines  int    `json:"lines"`  // that it has, blank ones too
+}
+
+// CardSync is a synchronisation of all cards of a source.
+type CardSync struct {
+	ID     string `json:"id"`
+	Source string `json:"source"`
+	SHA256 string `json:"sha256"`
+	Lines  int    `json:"lines"`
+	// Done is how many of the lines are done; the next part begins with the line
+	// after. The four others count their results.
+	Done       int        `json:"done"`
+	Created    int        `json:"created"`
+	Updated    int        `json:"updated"`
+	Unchanged  int        `json:"unchanged"`
+	Refused    int        `json:"refused"`
+	StartedAt  time.Time  `json:"started_at"`
+	ChangedAt  time.Time  `json:"changed_at"`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+	// NotInSync is how many other cards of the source there are, once it is finished.
+	NotInSync int `json:"not_in_sync"`
+	// SameAs is the last finished synchronisation of the same file; only in the answer
+	// to the beginning.
+	SameAs string `json:"same_as,omitempty"`
+}
+
+// CardSyncs is a page of synchronisations, the newest first.
+type CardSyncs struct {
+	CardSyncs []CardSync `json:"card_syncs"`
+	Next      string     `json:"next,omitempty"`
 }
 
 // ImportCounts counts the lines of a bulk import by result.
