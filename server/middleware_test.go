@@ -133,7 +133,9 @@ func (b broken) CardTypes(context.Context) ([]card.Type, error) {
 	return nil, b.err
 }
 
-func (b broken) PutCards(context.Context, []store.CardPut, *store.SyncStep) ([]store.Result, error) { return nil, b.err }
+func (b broken) PutCards(context.Context, []store.CardPut, *store.SyncStep) ([]store.Result, error) {
+	return nil, b.err
+}
 
 func (b broken) PutCardType(context.Context, card.Type, audit.Entry) (store.Result, error) {
 	return "", b.err

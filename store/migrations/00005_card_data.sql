@@ -25,9 +25,6 @@ CREATE TABLE card_words_made (
     folding TEXT NOT NULL
 ) STRICT;
 
--- The cards that a source has not confirmed since a time.
-CREATE INDEX cards_by_source ON cards (source, synced_at, serial);
-
 -- How far each synchronisation of all cards of a source has come. It is written
 -- in the transactions that write the cards.
 CREATE TABLE card_syncs (
