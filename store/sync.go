@@ -57,7 +57,7 @@ func (s *Store) BeginSync(ctx context.Context, begun Sync) (_ Sync, before strin
 		default:
 			begun = Sync{
 				ID: begun.ID, Source: begun.Source, Hash: begun.Hash, Total: begun.Total,
-				StartedAt: kept(begun.StartedAt), ChangedAt: kept(begun.StartedAt),
+				StartedAt: asKept(begun.StartedAt), ChangedAt: asKept(begun.StartedAt),
 			}
 			if _, err := tx.exec(`INSERT INTO card_syncs (`+syncColumns+`) VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0, ?5, ?5, NULL)`,
 				begun.ID, begun.Source, begun.Hash, begun.Total, micros(begun.StartedAt)); err != nil {
@@ -180,5 +180,5 @@ func (s *Store) Syncs(ctx context.Context, limit int, after string) (list []Sync
 	return list, next, nil
 }
 
-// kept is a time as the store gives it back.
-func kept(t time.Time) time.Time { return fromMicros(micros(t)) }
+// asKept is a time as the store gives it back.
+func asKept(t time.Time) time.Time { return fromMicros(micros(t)) }
