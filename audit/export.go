@@ -107,8 +107,13 @@ func export(ctx context.Context, to io.Writer, s Source, from int64) (Head, erro
 		if rows, err = s.Rows(ctx, next, int(min(Width, head.Size-next+1))); err != nil || len(rows) == 0 {
 			break
 		}
-		err = exportRows(ctx, w, out, rows, &marks)
-		next = rows[len(rows)-1].Sequence + 1
+		// The leaves of a line are of entries that follow each other.
+		n := 1
+		for n < len(rows) && rows[n].Sequence == rows[0].Sequence+int64(n) {
+			n++
+		}
+		err = exportRows(ctx, w, out, rows[:n], &marks)
+		next = rows[n-1].Sequence + 1
 	}
 	// Those that are left are over more entries than there are, which tells of a cut.
 	for c, ok := marks.upTo(ctx, 1<<62, &err); ok; c, ok = marks.upTo(ctx, 1<<62, &err) {
