@@ -23,6 +23,7 @@ import (
 // Config is a configuration file without faults, its defaults filled in and its
 // relative paths resolved against the file's folder.
 type Config struct {
+	File    string // that this was read from
 	Listen  string
 	TLS     TLS
 	HSM     HSM
@@ -125,10 +126,20 @@ func Load(path string) (*Config, error) {
 	return load(path, func(string) bool { return true })
 }
 
+// Again reads the file again, for the clients and operators in it; the rest is in
+// use. Any fault counts, but in hsm: where the PIN was read from an environment
+// variable, that is gone.
+func (c *Config) Again() (*Config, error) {
+	return load(c.File, func(place string) bool { return !ofHSM(place) })
+}
+
+// ofHSM tells the places of the hsm section.
+func ofHSM(place string) bool { return place == "hsm" || strings.HasPrefix(place, "hsm.") }
+
 // LoadHSM reads the file for its hsm section alone. Faults elsewhere are passed
 // over: keys are made before there are certificates.
 func LoadHSM(path string) (HSM, error) {
-	c, err := load(path, func(place string) bool { return place == "hsm" || strings.HasPrefix(place, "hsm.") })
+	c, err := load(path, ofHSM)
 	if err != nil {
 		return HSM{}, err
 	}
@@ -159,6 +170,7 @@ func parse(path string, text []byte, matters func(place string) bool) (*Config, 
 	if len(faults) != 0 {
 		return nil, &Faults{File: path, Faults: faults}
 	}
+	c.File = path
 	return c, nil
 }
 

@@ -107,6 +107,7 @@ func TestDefaults(t *testing.T) {
 	}
 	at := func(name string) string { return filepath.Join(dir, name) }
 	want := &config.Config{
+		File:   at("latchkey.yaml"),
 		Listen: "127.0.0.1:8443",
 		TLS:    config.TLS{Certificate: at("server.crt"), Key: at("server.key"), ClientCA: at("ca.crt")},
 		HSM: config.HSM{

@@ -43,25 +43,44 @@ type client struct {
 }
 
 // clients finds a client by what its certificate says.
-type clients struct{ bySubject, byName map[string]*client }
+type clients struct {
+	bySubject, byName map[string]*client
+	shares            map[string]*share // by the client's name
+}
 
-func newClients(list []identity.Client, limit Rate) (clients, error) {
-	c := clients{map[string]*client{}, map[string]*client{}}
+// newClients makes the clients of the list. Those who were there before, if any
+// were, keep their share of the server.
+func newClients(list []identity.Client, limit Rate, before *clients) (*clients, error) {
+	c := &clients{map[string]*client{}, map[string]*client{}, map[string]*share{}}
 	for _, l := range list {
 		known := &client{l, limit.share()}
+		if before != nil && before.shares[l.Name] != nil {
+			known.share = before.shares[l.Name]
+		}
+		c.shares[l.Name] = known.share
 		into, key := c.bySubject, l.Subject
 		if key == "" {
 			into, key = c.byName, l.SAN
 		}
 		switch {
 		case l.Name == "" || key == "":
-			return clients{}, fmt.Errorf("client %q: name and certificate are required", l.Name)
+			return nil, fmt.Errorf("client %q: name and certificate are required", l.Name)
 		case into[key] != nil:
-			return clients{}, fmt.Errorf("client %s: %s has the same certificate", l.Name, into[key].Name)
+			return nil, fmt.Errorf("client %s: %s has the same certificate", l.Name, into[key].Name)
 		}
 		into[key] = known
 	}
 	return c, nil
+}
+
+// SetClients exchanges the clients for others from the next request on. With an
+// error nothing has changed.
+func (s *Server) SetClients(list []identity.Client) error {
+	c, err := newClients(list, s.Rate, s.clients.Load())
+	if err == nil {
+		s.clients.Store(c)
+	}
+	return err
 }
 
 // identify finds the client whose certificate the connection was made with, and
@@ -72,7 +91,7 @@ func (s *Server) identify(connection *tls.ConnectionState) (*client, error) {
 			return nil, distrusted(err)
 		}
 	}
-	return s.clients.identify(connection)
+	return s.clients.Load().identify(connection)
 }
 
 // distrusted puts a certificate that is not good any more into a problem's words.
@@ -95,7 +114,7 @@ func distrusted(err error) error {
 // identify finds the client whose certificate the connection was made with. It
 // looks at certificates that the TLS library verified, and at nothing that a
 // request says.
-func (c clients) identify(connection *tls.ConnectionState) (*client, error) {
+func (c *clients) identify(connection *tls.ConnectionState) (*client, error) {
 	if connection == nil || len(connection.VerifiedChains) == 0 {
 		return nil, refuse(codeNoCertificate, "This connection came without a client certificate.")
 	}

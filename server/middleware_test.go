@@ -348,7 +348,7 @@ func TestConfig(t *testing.T) {
 		"no certificate": {{Name: "a"}},
 		"one twice":      {{Name: "a", Subject: "CN=a"}, {Name: "b", Subject: "CN=a"}},
 	} {
-		if _, err := newClients(list, DefaultRate()); err == nil {
+		if _, err := newClients(list, DefaultRate(), nil); err == nil {
 			t.Errorf("%s: was taken", name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -134,7 +135,7 @@ type Config struct {
 // Server answers HTTP requests. It is safe for concurrent use.
 type Server struct {
 	Config
-	clients clients
+	clients atomic.Pointer[clients]
 	times   times
 	probes  []*probe
 	// work and pages bound what is in progress in the API and in the console.
@@ -166,8 +167,7 @@ func New(c Config) (*Server, error) {
 	s := &Server{Config: c, times: defaultTimes(), probes: newProbes(c.Ready), registry: &registry.Registry{
 		Cards: c.Directory, Profiles: c.Profiles, Keys: c.Custody, CardStates: c.CardStates, HolderStates: c.HolderStates, Now: c.Now,
 	}}
-	var err error
-	if s.clients, err = newClients(c.Clients, c.Rate); err != nil {
+	if err := s.SetClients(c.Clients); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	most := cmp.Or(c.InProgress, DefaultInProgress)

@@ -39,7 +39,7 @@ func TestIdentify(t *testing.T) {
 		{Name: "uri", SAN: "uri:spiffe://example/idm"},
 		{Name: "email", SAN: "email:anna@example.org"},
 		{Name: "admin", Subject: "CN=admin"},
-	}, DefaultRate())
+	}, DefaultRate(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

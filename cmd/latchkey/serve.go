@@ -39,7 +39,10 @@ func newServe(a *app) *cobra.Command {
 		Short:   "Run the server",
 		GroupID: groupServer,
 		Long: `Run the server until SIGINT or SIGTERM. Requests under way are then finished, and
-the exit code is 0; a second signal ends it at once. After SIGHUP a PIN that a token
+the exit code is 0; a second signal ends it at once.
+
+After SIGHUP clients and operators are read from the configuration again; where the
+file has faults the ones before stay, and the log lists them all. A PIN that a token
 refused is read anew and tried once more.
 
 Every fault of the configuration is listed before anything is tried. The token's PIN
@@ -153,7 +156,8 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		if err != nil {
 			return err
 		}
-		web, err := wire(c, s, g, office, transport, log)
+		who := newRegister(c)
+		web, err := wire(c, who, s, g, office, transport, log)
 		if err != nil {
 			return err
 		}
@@ -173,6 +177,7 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 			zap.String("version", readVersion().Version))
 		started(url)
 		defer onHangup(ctx, func() {
+			who.reload(web, log)
 			if err := g.TryPINsAgain(ctx); err != nil {
 				log.Error("SIGHUP: the PIN was tried again", zap.Error(err))
 			}
@@ -208,13 +213,13 @@ func onHangup(ctx context.Context, work func()) (stop func()) {
 }
 
 // wire puts the rooms together.
-func wire(c *config.Config, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport, log *zap.Logger) (*server.Server, error) {
+func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport, log *zap.Logger) (*server.Server, error) {
 	decide, err := policies(c.Policy)
 	if err != nil {
 		return nil, err
 	}
 	desk, err := unblock.New(unblock.Config{
-		Cards: s, Profiles: c, Operators: c, Policy: decide, Keys: office, HSM: g, Ledger: s,
+		Cards: s, Profiles: c, Operators: who, Policy: decide, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
 		Now: time.Now, NewID: uuid.NewString,
@@ -236,7 +241,7 @@ func wire(c *config.Config, s *store.Store, g *hsm.Group, office *custody.Office
 		return nil, err
 	}
 	return server.New(server.Config{
-		Desk: desk, Directory: s, Custody: office, Profiles: c, Operators: c, Clients: c.Clients,
+		Desk: desk, Directory: s, Custody: office, Profiles: c, Operators: who, Clients: c.Clients,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: transport.Config(), StillGood: transport.Check, Console: pages,
 		Rate:   server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst},
