@@ -23,7 +23,7 @@ func newCard(a *app) *cobra.Command {
 		Use: "card", Short: "Register and find cards", GroupID: groupClient,
 		Args: cobra.NoArgs, RunE: a.group,
 	}
-	cmd.AddCommand(newCardPut(a), newCardGet(a), newCardList(a), newCardImport(a), newCardImportKeys(a))
+	cmd.AddCommand(newCardPut(a), newCardGet(a), newCardList(a), newCardImport(a), newCardSyncs(a), newCardImportKeys(a))
 	return cmd
 }
 
@@ -122,6 +122,7 @@ func yesOrNothing(b bool) string {
 func newCardList(a *app) *cobra.Command {
 	var f clientFlags
 	var pages pageFlags
+	var notInSync string
 	cmd := &cobra.Command{
 		Use:   "list [TEXT]",
 		Short: "Find cards by their serial number or their holder",
@@ -141,8 +142,15 @@ cards are listed.`,
 		},
 		RunE: a.do(func(cmd *cobra.Command, args []string) error {
 			text := strings.Join(args, "")
+			if text != "" && notInSync != "" {
+				return misuse("--not-in-sync goes without TEXT")
+			}
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
 				cards, next, err := readPages(a, pages, func(limit int, after string) ([]api.Card, string, error) {
+					if notInSync != "" {
+						page, err := c.CardsNotInSync(cmd.Context(), notInSync, limit, after)
+						return page.Cards, page.Next, err
+					}
 					page, err := c.FindCards(cmd.Context(), text, limit, after)
 					return page.Cards, page.Next, err
 				})
@@ -158,6 +166,7 @@ cards are listed.`,
 			})
 		}),
 	}
+	cmd.Flags().StringVar(&notInSync, "not-in-sync", "", "only cards of the source of synchronisation `ID` that were not in it")
 	pages.add(cmd, "cards")
 	f.add(cmd)
 	return cmd
@@ -195,6 +204,7 @@ func readPages[T any](a *app, f pageFlags, read func(limit int, after string) ([
 type importResult struct {
 	Summary api.ImportCounts `json:"summary"`
 	Refused []api.ImportLine `json:"refused"`
+	Sync    *api.CardSync    `json:"sync,omitempty"` // of an import of a whole file
 }
 
 func newCardImport(a *app) *cobra.Command {
@@ -206,17 +216,22 @@ func newCardImport(a *app) *cobra.Command {
 put takes it, or from standard input where FILE is -.
 
 A line that is refused spoils no other: each is named on standard error with its
-reason, and the exit code is then 3. An import that broke off can be sent again.`,
+reason, and the exit code is then 3.
+
+The import of a FILE is a synchronisation: it is taken to hold all cards that this
+client is the source of. Where it breaks off, by whatever cause, the same command
+goes on where it was. At the end it says how many other cards of this source there
+are. They stay, and are refused once their data is older than the server allows.`,
 		Example: `  latchkey card import cards.ndjson
   jq -c '.[]' cards.json | latchkey card import - --json`,
 		Args: needs("FILE"),
 		RunE: a.do(func(cmd *cobra.Command, args []string) error {
-			lines, err := a.open(args[0])
-			if err != nil {
-				return err
-			}
-			defer func() { _ = lines.Close() }() // only read from
-			return f.with(cmd.Context(), func(c *api.Client, _ string) error { return a.importCards(cmd.Context(), c, lines) })
+			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
+				if args[0] == "-" {
+					return a.importCards(cmd.Context(), c, a.in)
+				}
+				return a.syncCards(cmd.Context(), c, args[0])
+			})
 		}),
 	}
 	f.add(cmd)
@@ -225,26 +240,14 @@ reason, and the exit code is then 3. An import that broke off can be sent again.
 
 func (a *app) importCards(ctx context.Context, c *api.Client, lines io.Reader) error {
 	result := importResult{Refused: []api.ImportLine{}}
-	bar := progress{out: a.err, on: !a.json && isTerminal(a.err)}
-	counts, err := c.ImportCards(ctx, lines, func(l api.ImportLine) error {
-		bar.step(l.Line)
-		if l.Problem == nil {
-			return nil
-		}
-		result.Refused = append(result.Refused, l)
-		bar.clear()
-		a.note("line %d (%s): %s", l.Line, cmp.Or(l.Serial, "no serial"), strings.TrimPrefix(l.Problem.Error(), l.Problem.Code+": "))
-		return nil
-	})
+	bar := a.progress(0, 0)
+	counts, err := c.ImportCards(ctx, lines, result.take(a, bar))
 	bar.clear()
 	if err != nil {
 		return err
 	}
 	result.Summary = counts
-	if err := a.print(result, func(w io.Writer) {
-		_, _ = fmt.Fprintf(w, "%d cards: %d created, %d updated, %d unchanged, %d refused\n",
-			counts.Lines, counts.Created, counts.Updated, counts.Unchanged, counts.Refused)
-	}); err != nil {
+	if err := a.printImport(result); err != nil {
 		return err
 	}
 	if counts.Refused > 0 {
@@ -253,24 +256,25 @@ func (a *app) importCards(ctx context.Context, c *api.Client, lines io.Reader) e
 	return nil
 }
 
-// progress counts on one line of a terminal.
-type progress struct {
-	out   io.Writer
-	on    bool
-	shown time.Time
-}
-
-func (p *progress) step(n int) {
-	if now := time.Now(); p.on && now.Sub(p.shown) > 100*time.Millisecond {
-		p.shown = now
-		_, _ = fmt.Fprintf(p.out, "\r%d cards ", n)
+// take takes the result of each line.
+func (r *importResult) take(a *app, bar *progress) func(api.ImportLine) error {
+	return func(l api.ImportLine) error {
+		bar.step(l.Line)
+		if l.Problem == nil {
+			return nil
+		}
+		r.Refused = append(r.Refused, l)
+		bar.clear()
+		a.note("line %d (%s): %s", l.Line, cmp.Or(l.Serial, "no serial"), strings.TrimPrefix(l.Problem.Error(), l.Problem.Code+": "))
+		return nil
 	}
 }
 
-func (p *progress) clear() {
-	if p.on {
-		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
-	}
+func (a *app) printImport(r importResult) error {
+	return a.print(r, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "%d cards: %d created, %d updated, %d unchanged, %d refused\n",
+			r.Summary.Lines, r.Summary.Created, r.Summary.Updated, r.Summary.Unchanged, r.Summary.Refused)
+	})
 }
 
 func isTerminal(w io.Writer) bool {

@@ -53,7 +53,7 @@ exit code is then 3. An import that broke off can be sent again.`,
 			}
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
 				result := keyImportResult{Lines: []api.ImportLine{}}
-				bar := progress{out: a.err, on: !a.json && isTerminal(a.err)}
+				bar := a.progress(0, 0)
 				result.Summary, err = c.ImportKeys(cmd.Context(), lines, func(l api.ImportLine) error {
 					if a.json {
 						result.Lines = append(result.Lines, l)
