@@ -1,5 +1,5 @@
 # The commands of a developer's day. CONTRIBUTING.md says when to use which.
-.PHONY: run build test lint ci check fuzz bench deps
+.PHONY: run build test lint ci check fuzz bench microbench deps
 
 # A whole Latchkey in ./run, which is kept for the next time. LISTEN=host:port
 # takes another address than the configuration's.
@@ -27,7 +27,12 @@ check:
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-bench: deps
+# Every room beside the bare PKCS#11 loop, in one run: docs/performance.md.
+bench: deps build
+	go build -o bin/bench ./softhsm-test/bench
+	bin/bench $(BENCHFLAGS)
+
+microbench: deps
 	go test -run '^$$' -bench . -benchmem ./...
 
 deps:

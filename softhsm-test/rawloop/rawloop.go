@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"github.com/miekg/pkcs11"
@@ -36,7 +37,16 @@ func LogIn(module, token, pin string) error {
 	if err := ctx.Initialize(); err != nil {
 		return fmt.Errorf("initialise: %w", err)
 	}
+	// SoftHSM sees no token where another process is at its files in that moment, nor
+	// ever after but by being initialised anew.
 	session, err := open(ctx, token)
+	for tries := 0; err != nil && tries < 20; tries++ {
+		time.Sleep(50 * time.Millisecond)
+		if err := errors.Join(ctx.Finalize(), ctx.Initialize()); err != nil {
+			return fmt.Errorf("initialise again: %w", err)
+		}
+		session, err = open(ctx, token)
+	}
 	if err != nil {
 		return err
 	}

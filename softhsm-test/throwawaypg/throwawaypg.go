@@ -36,20 +36,32 @@ type Server struct {
 // New starts a server that runs until the test ends.
 func New(tb testing.TB) *Server {
 	tb.Helper()
-	s, err := build(tb.Context())
+	s, err := Launch(tb.Context())
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := errors.Join(s.Stop(), os.RemoveAll(filepath.Dir(s.data))); err != nil {
+		if err := s.Close(); err != nil {
 			tb.Error(err)
 		}
 	})
-	if err := s.Start(tb.Context()); err != nil {
-		tb.Fatal(err)
-	}
 	return s
 }
+
+// Launch starts a server that runs until it is closed.
+func Launch(ctx context.Context) (*Server, error) {
+	s, err := build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Start(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close stops the server and takes its files away.
+func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.Socket)) }
 
 // build makes the files of a server. They are not in the test's own folder: the
 // path of a socket may have no more than 107 bytes, and PostgreSQL does not run as
@@ -160,8 +172,7 @@ func (s *Server) Stop() error {
 		return nil
 	}
 	// A fast shutdown: connections are ended, what is committed stays.
-	err := s.end(syscall.SIGINT)
-	return err
+	return s.end(syscall.SIGINT)
 }
 
 // Crash ends the server at once, as a power cut would end it.
