@@ -124,7 +124,7 @@ func fill(ctx context.Context, where string, cards int) (err error) {
 		}
 		puts = append(puts, store.CardPut{Card: c, Entry: audit.Entry{Time: now, Action: audit.CardPut, Outcome: audit.Permit, Client: clientName, Card: c.Serial}})
 		if len(puts) == at || i == cards-1 {
-			if _, err := s.PutCards(ctx, puts); err != nil {
+			if _, err := s.PutCards(ctx, puts, nil); err != nil {
 				return err
 			}
 			puts = puts[:0]
