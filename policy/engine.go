@@ -33,6 +33,8 @@ type rulings struct {
 	policies []named
 	// needed is what the permits ask for, in words.
 	needed string
+	// words are the attributes that are asked for.
+	words words
 }
 
 // All implements cedar.PolicyIterator.
@@ -80,6 +82,7 @@ func (e *Engine) rulings(action cedar.EntityUID) rulings {
 		}
 	}
 	r.needed = strings.Join(needed, " ")
+	r.words = asked(r.policies)
 	return r
 }
 
@@ -128,7 +131,7 @@ func (e *Engine) Decide(ctx context.Context, r Request) (Decision, error) {
 	if r.Now.IsZero() {
 		return Decision{}, errors.New("decide by policy: the request has no time")
 	}
-	request, found := translate(r)
+	request, found := e.unblock.words.translate(r)
 	d, err := e.decide(ctx, e.unblock, request, found)
 	if r.Approver != nil {
 		d.Approval = "" // what one approval does not satisfy, another will not
@@ -139,7 +142,7 @@ func (e *Engine) Decide(ctx context.Context, r Request) (Decision, error) {
 // View tells whether the operator may know of the card at all. Errors are those of
 // Decide.
 func (e *Engine) View(ctx context.Context, r ViewRequest) (Decision, error) {
-	request, found := translateView(r)
+	request, found := e.view.words.translateView(r)
 	return e.decide(ctx, e.view, request, found)
 }
 

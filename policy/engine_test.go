@@ -207,6 +207,17 @@ when {
 	}
 }
 
+// Attributes that no policy names are left out, but not of a record that is compared
+// as a whole.
+func TestWholeRecordArrives(t *testing.T) {
+	engine := load(t, map[string]string{"a.cedar": seen + `@id("record") @reason("At that very time.")
+permit (principal, action == Action::"unblock", resource)
+when { context.time == {hour: 9, minute: 30, weekday: 4, date: "2026-12-24"} };`})
+	if got, err := engine.Decide(t.Context(), request()); err != nil || !got.Allow {
+		t.Errorf("decision %+v, %v; want allow", got, err)
+	}
+}
+
 // A policy that breaks at run time denies, though another one permits.
 func TestBrokenPolicyFailsClosed(t *testing.T) {
 	const overflow = "when { 9223372036854775807 + 1 > 0 };"

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -22,14 +24,14 @@ import (
 //go:embed default.cedar
 var defaultPolicies string
 
-// Limits on a set of policies. A file's length also bounds how deep expressions can
-// nest, which Cedar's parser does not: it recurses, and no program survives the end
-// of its stack. Together they bound what a decision costs, since every policy is
-// evaluated and Cedar has no loops.
+// Limits on a set of policies. They bound what a decision costs, since every policy is
+// evaluated and Cedar has no loops, and what loading costs: Cedar's parser recurses
+// without a limit, and its validator takes time that grows faster than the nesting.
 const (
 	MaxFile     = 64 << 10 // bytes of a file
 	MaxFiles    = 64
 	MaxPolicies = 500
+	MaxNesting  = 64  // brackets within each other
 	maxFaults   = 100 // that are listed
 )
 
@@ -194,12 +196,22 @@ func (l *loader) source(s Source) {
 		l.add(Fault{File: s.Name, What: tooLong().Error()})
 		return
 	}
+	d := document{s.Name, s.Text}
+	if offset, what := unseen(s.Text); what != "" {
+		line, column := d.at(offset)
+		l.add(Fault{File: s.Name, Line: line, Column: column, What: what})
+		return
+	}
+	if t := deepest(d.tokens(0, len(s.Text))); t != nil {
+		line, column := d.at(t.start)
+		l.add(Fault{File: s.Name, Line: line, Column: column, What: fmt.Sprintf("there are more than %d brackets within each other", MaxNesting)})
+		return
+	}
 	list, err := parse(s.Name, s.Text)
 	if err != nil {
 		l.add(syntax(s.Name, err))
 		return
 	}
-	d := document{s.Name, s.Text}
 	for i, p := range list {
 		end := len(s.Text)
 		if i+1 < len(list) {
@@ -207,6 +219,33 @@ func (l *loader) source(s Source) {
 		}
 		l.policy(newSearch(d, p.Position().Offset, end, l.rules, &l.budget), p)
 	}
+}
+
+// unseen finds what a reviewer of the text would not see: bytes that are no characters,
+// and characters that do something to the text around them instead of being seen, by
+// which one policy can be made to look like another.
+func unseen(text string) (offset int, what string) {
+	for i, r := range text {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD"):
+			return i, "is not valid UTF-8"
+		case strings.ContainsRune("\t\r\n", r):
+		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+			return i, fmt.Sprintf("has a character that is not seen, %U; take it out", r)
+		}
+	}
+	return 0, ""
+}
+
+// deepest is the first token beyond the limit of nesting, or nil.
+func deepest(tokens []token) *token {
+	depth := 0
+	for i, t := range tokens {
+		if depth += nesting(t.text); depth > MaxNesting {
+			return &tokens[i]
+		}
+	}
+	return nil
 }
 
 // policy checks one policy, whose places the search finds.

@@ -2,8 +2,10 @@ package policy_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,6 +28,18 @@ func TestLoadDirFaults(t *testing.T) {
 		"string not ended": {
 			map[string]string{"a.cedar": "@id(\"x\npermit " + scope + ";"},
 			[]string{"a.cedar:1:5: literal not terminated"},
+		},
+		"not UTF-8": {
+			map[string]string{"a.cedar": "// å\n// \xff\n" + permitAll},
+			[]string{"a.cedar:2:4: is not valid UTF-8"},
+		},
+		"what is not seen": {
+			map[string]string{"a.cedar": "// \u202e\n" + permitAll, "b.cedar": "\x00", "c.cedar": "\ufeff" + permitAll},
+			[]string{
+				"a.cedar:1:4: has a character that is not seen, U+202E",
+				"b.cedar:1:1: has a character that is not seen, U+0000",
+				"c.cedar:1:1: has a character that is not seen, U+FEFF",
+			},
 		},
 		"empty file": {
 			map[string]string{"a.cedar": "// Nothing yet.\n"},
@@ -159,66 +173,146 @@ func TestLoadDirNeedsFiles(t *testing.T) {
 	})
 }
 
-// The deepest nesting that the limit on a file's length lets through does not end
-// the program.
-func TestLoadDirDeepNesting(t *testing.T) {
-	const before, after = `@id("deep") @reason("Deep.") permit (principal, action, resource) when { `, " };"
-	deep := (64<<10 - len(before) - len(after) - len("true")) / 2
-	for name, test := range map[string]struct{ open, in, end string }{
-		"brackets": {strings.Repeat("(", deep), "true", strings.Repeat(")", deep)},
-		"sets":     {strings.Repeat("[", deep), "true", strings.Repeat("]", deep)},
-		"not":      {strings.Repeat("!(", deep/2), "true", strings.Repeat(")", deep/2)},
+// What costs Cedar more than its length is either refused or loaded in no time, and
+// does not end the program.
+func TestLoadBounds(t *testing.T) {
+	const before, after = `@id("long") @reason("Long.") permit (principal, action, resource) when { `, " };"
+	fill := func(in, piece, more string) string {
+		n := (policy.MaxFile - len(before) - len(after) - len(in)) / (len(piece) + len(more))
+		return before + strings.Repeat(piece, n) + in + strings.Repeat(more, n) + after
+	}
+	nest := func(n int) string { return before + strings.Repeat("(", n) + "true" + strings.Repeat(")", n) + after }
+	many := func(n int) string {
+		var text strings.Builder
+		for i := range n {
+			fmt.Fprintf(&text, "@id(%q)@reason(\"r\")permit(principal,action,resource);\n", strconv.Itoa(i))
+		}
+		return text.String()
+	}
+	files := func(n int) []policy.Source {
+		list := make([]policy.Source, n)
+		for i := range list {
+			list[i] = policy.Source{Name: fmt.Sprintf("%03d.cedar", i), Text: strings.Replace(permitAll, "all", strconv.Itoa(i), 1)}
+		}
+		return list
+	}
+	one := func(text string) []policy.Source { return []policy.Source{{Name: "a.cedar", Text: text}} }
+	const nested = "there are more than 64 brackets within each other"
+	for name, test := range map[string]struct {
+		sources []policy.Source
+		fault   string // the first one's beginning, "" for none
+	}{
+		"nested":             {one(nest(policy.MaxNesting - 1)), ""}, // the condition has braces of its own
+		"nested more":        {one(nest(policy.MaxNesting)), "a.cedar:1:137: " + nested},
+		"brackets":           {one(fill("true", "(", ")")), "a.cedar:1:137: " + nested},
+		"sets":               {one(fill("true", "[", "]")), "a.cedar:1:137: " + nested},
+		"not":                {one(fill("true", "!", "")), ""},
+		"and":                {one(fill("true", "true && ", "")), ""},
+		"has":                {one(fill("true", "principal has unit && ", "")), ""},
+		"if":                 {one(fill("true", "if true then true else ", "")), ""},
+		"unknown attributes": {one(fill("true", "principal.x == 1 || ", "")), "a.cedar:1:84: attribute `x`"},
+		"a long path":        {one(fill("principal", "", ".x")), "a.cedar:1:74: attribute `x`"},
+		"many policies":      {one(many(policy.MaxPolicies)), ""},
+		"too many policies":  {one(many(policy.MaxPolicies + 1)), "a.cedar: there are more than 500 policies"},
+		"many files":         {files(policy.MaxFiles), ""},
+		"too many files":     {files(policy.MaxFiles + 1), "064.cedar: there are more than 64 files"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := folder(t, map[string]string{"deep.cedar": before + test.open + test.in + test.end + after})
-			engine, err := policy.LoadDir(dir)
+			engine, err := policy.Load(test.sources)
+			if test.fault == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := engine.Decide(t.Context(), request()); err != nil {
+					t.Error(err)
+				}
+				return
+			}
 			var faults policy.Faults
-			if (engine == nil) == (err == nil) || err != nil && !errors.As(err, &faults) {
-				t.Errorf("engine %v, error of type %T; want an engine or faults", engine, err)
+			if !errors.As(err, &faults) || len(faults) > 100 || !strings.HasPrefix(faults[0].String(), test.fault) {
+				t.Errorf("error %.300v\nwant %s", err, test.fault)
 			}
 		})
 	}
 }
 
-// Any text is either an engine that decides or faults that say where.
-func FuzzLoadDir(f *testing.F) {
-	builtIn, err := os.ReadFile("default.cedar")
+// Any text is either an engine that decides or faults that say where. An engine never
+// permits where one of its policies forbids, and it always decides the same.
+func FuzzLoad(f *testing.F) {
+	shipped, err := policy.Shipped()
 	if err != nil {
 		f.Fatal(err)
 	}
+	for _, s := range shipped {
+		f.Add(s.Text)
+	}
 	for _, seed := range []string{
-		"", string(builtIn), permitAll, ownUnit, permitAll + permitAll,
+		"", permitAll, ownUnit, permitAll + permitAll, permitAll + strings.Replace(ownUnit, "permit", "forbid", 1),
 		`@id("a") @reason("b") permit (principal, action, resource) when { ` + strings.Repeat("(", 40) + "true" + strings.Repeat(")", 40) + " };",
 		`@id("a") @reason("b") permit (principal == ?principal, action, resource);`,
 		`@id("a") @reason("b") permit (principal, action in [Action::"unblock"], resource) when { context.reason like "*\*" };`,
-		"permit\x00(", "@id(\"\xff\")",
+		`@id("a") @reason("b") @approval("supervisor") forbid (principal, action, resource) when { if context has x then [{a: 1}].contains(context.time) else -1 == ip("::") };`,
+		"permit\x00(", "@id(\"\xff\")", "@id @id(\"a\") permit // \"\n(", "@",
 	} {
 		f.Add(seed)
 	}
-	dir := f.TempDir()
+	always := []policy.Source{{Name: "always.cedar", Text: strings.Replace(permitAll, `"all"`, `"always of the fuzz test"`, 1)}}
 	f.Fuzz(func(t *testing.T, text string) {
-		if err := os.WriteFile(filepath.Join(dir, "fuzz.cedar"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		engine, err := policy.LoadDir(dir)
-		if err == nil {
-			d, err := engine.Decide(t.Context(), request())
-			if err != nil && d.Allow {
-				t.Errorf("allowed with error %v", err)
+		fuzzed := policy.Source{Name: "fuzz.cedar", Text: text}
+		// With a policy that permits everything, text that only forbids loads too.
+		engine, err := policy.Load(append(always, fuzzed))
+		var faults policy.Faults
+		if err != nil {
+			if !errors.As(err, &faults) || len(faults) == 0 {
+				t.Fatalf("error %v is not faults", err)
 			}
-			if err == nil && d.Why == "" {
-				t.Errorf("decision %+v gives no reason", d)
+			for _, f := range faults {
+				if f.File != "fuzz.cedar" || f.What == "" || f.Line > strings.Count(text, "\n")+1 || (f.Line == 0) != (f.Column == 0) {
+					t.Errorf("fault %+v names no place in the text", f)
+				}
+			}
+			if again := faultsOf(append(always, fuzzed)); again.Error() != err.Error() {
+				t.Errorf("faults differ from one time to another:\n%v\n%v", err, again)
 			}
 			return
 		}
-		var faults policy.Faults
-		if !errors.As(err, &faults) {
-			t.Fatalf("error %v is not faults", err)
+		alone, err := policy.Load([]policy.Source{fuzzed})
+		if err != nil {
+			alone = engine
 		}
-		for _, fault := range faults {
-			if !strings.HasPrefix(fault.String(), "fuzz.cedar:") {
-				t.Errorf("fault %q names no place", fault)
+		forbids := make(map[string]bool)
+		for _, p := range engine.Policies() {
+			forbids[p.ID] = !p.Permits
+		}
+		for _, r := range []policy.Request{request(), everything()} {
+			got, err := engine.Decide(t.Context(), r)
+			again, againErr := engine.Decide(t.Context(), r)
+			if diff := cmp.Diff(got, again); diff != "" || fmt.Sprint(err) != fmt.Sprint(againErr) {
+				t.Errorf("decides differently: %s, %v, %v", diff, err, againErr)
+			}
+			if err != nil {
+				if got.Allow {
+					t.Errorf("allowed with error %v", err)
+				}
+				continue
+			}
+			if got.Why == "" {
+				t.Errorf("decision %+v gives no reason", got)
+			}
+			for _, id := range got.Policies {
+				if forbids[id] == got.Allow {
+					t.Errorf("allow %v by %s, of which forbid is %v", got.Allow, id, forbids[id])
+				}
+			}
+			// All that denies now is forbids, and those deny whatever else permits.
+			if own, err := alone.Decide(t.Context(), r); err == nil && own.Allow && !got.Allow {
+				t.Errorf("permitted although %v forbid", got.Policies)
 			}
 		}
 	})
+}
+
+func faultsOf(sources []policy.Source) error {
+	_, err := policy.Load(sources)
+	return err
 }

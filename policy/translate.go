@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"latchkey/card"
 	"latchkey/identity"
@@ -37,27 +38,104 @@ func (e *entities) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
 	return *found, uid == found.UID
 }
 
-// translate puts a request to unblock into the words of latchkey.cedarschema.
-func translate(r Request) (cedar.Request, *entities) {
-	request, found := translateView(ViewRequest{Operator: r.Operator, Client: r.Client, Card: r.Card, Type: r.Type})
-	context := cedar.RecordMap{
-		"reason":         cedar.String(strings.TrimSpace(r.Reason)),
-		"unconfirmed":    cedar.Long(r.Unconfirmed),
-		"override":       cedar.Boolean(r.Override),
-		"authentication": authentication(r),
-		"time":           clock(r.Now),
-		"client":         found.client.UID,
+// words are the attributes that the policies for an action ask for; nil is all of
+// them. Others need not be built, which is most of what a decision costs.
+type words map[cedar.String]bool
+
+// asked gathers the attributes that policies ask for. Where one writes a record down,
+// it may compare it with a whole one, so then nothing is left out.
+func asked(policies []named) words {
+	asked, whole := make(words), false
+	for _, p := range policies {
+		for _, condition := range (*ast.Policy)(p.policy.AST()).Conditions {
+			ast.Inspect(ast.NewNode(condition.Body), func(n ast.IsNode) bool {
+				switch n := n.(type) {
+				case ast.NodeTypeAccess:
+					asked[n.Value] = true
+				case ast.NodeTypeHas:
+					asked[n.Value] = true
+				case ast.NodeTypeRecord:
+					whole = true
+				case ast.NodeValue:
+					_, record := n.Value.(cedar.Record)
+					whole = whole || record
+				}
+				return true
+			})
+		}
 	}
-	optional(context, "ticket", strings.TrimSpace(r.Ticket))
-	if r.Verification != "" {
+	if whole {
+		return nil
+	}
+	return asked
+}
+
+func (w words) has(name cedar.String) bool { return w == nil || w[name] }
+
+// The rest put an attribute where it is asked for.
+
+func (w words) text(m cedar.RecordMap, name cedar.String, s string) {
+	if w.has(name) {
+		m[name] = cedar.String(s)
+	}
+}
+
+// optional leaves out what is empty.
+func (w words) optional(m cedar.RecordMap, name cedar.String, s string) {
+	if s != "" {
+		w.text(m, name, s)
+	}
+}
+
+func (w words) number(m cedar.RecordMap, name cedar.String, n int64) {
+	if w.has(name) {
+		m[name] = cedar.Long(n)
+	}
+}
+
+func (w words) flag(m cedar.RecordMap, name cedar.String, b bool) {
+	if w.has(name) {
+		m[name] = cedar.Boolean(b)
+	}
+}
+
+func set[T ~string](w words, m cedar.RecordMap, name cedar.String, list []T) {
+	if !w.has(name) {
+		return
+	}
+	values := make([]cedar.Value, len(list))
+	for i, t := range list {
+		values[i] = cedar.String(t)
+	}
+	m[name] = cedar.NewSet(values...)
+}
+
+// translate puts a request to unblock into the words of latchkey.cedarschema.
+func (w words) translate(r Request) (cedar.Request, *entities) {
+	request, found := w.translateView(ViewRequest{Operator: r.Operator, Client: r.Client, Card: r.Card, Type: r.Type})
+	context := make(cedar.RecordMap, 11)
+	w.text(context, "reason", strings.TrimSpace(r.Reason))
+	w.number(context, "unconfirmed", int64(r.Unconfirmed))
+	w.flag(context, "override", r.Override)
+	w.optional(context, "ticket", strings.TrimSpace(r.Ticket))
+	if w.has("client") {
+		context["client"] = found.client.UID
+	}
+	if w.has("authentication") {
+		context["authentication"] = w.authentication(r)
+	}
+	if w.has("time") {
+		context["time"] = w.clock(r.Now)
+	}
+	if r.Verification != "" && w.has("verification") {
 		context["verification"] = cedar.NewEntityUID(verificationType, cedar.String(r.Verification))
 	}
 	// Nobody is their own second person, whatever a policy would think of it.
-	if r.Approver != nil && r.Approver.ID != r.Operator.ID {
-		found.approver = person(*r.Approver)
+	if r.Approver != nil && r.Approver.ID != r.Operator.ID && w.has("approver") {
+		found.approver = w.person(*r.Approver)
 		context["approver"] = found.approver.UID
 	}
-	if r.Address.IsValid() {
+	if r.Address.IsValid() && w.has("address") {
 		a := r.Address.Unmap().WithZone("")
 		context["address"] = cedar.IPAddr(netip.PrefixFrom(a, a.BitLen()))
 	}
@@ -67,106 +145,102 @@ func translate(r Request) (cedar.Request, *entities) {
 }
 
 // translateView does the same for a request to see a card.
-func translateView(r ViewRequest) (cedar.Request, *entities) {
+func (w words) translateView(r ViewRequest) (cedar.Request, *entities) {
 	client := cedar.NewEntityUID(clientType, cedar.String(r.Client))
 	kind := cedar.NewEntityUID(cardTypeType, cedar.String(r.Card.Type))
-	found := &entities{
-		operator: person(r.Operator),
-		client:   entity(client, cedar.RecordMap{"name": cedar.String(r.Client)}),
-		kind: entity(kind, cedar.RecordMap{
-			"id":      cedar.String(r.Card.Type),
-			"name":    cedar.String(r.Type.Name),
-			"profile": cedar.String(r.Type.Profile),
-		}),
-		card: cardEntity(r.Card, kind),
+	found := &entities{operator: w.person(r.Operator), card: w.card(r.Card, kind)}
+	var context cedar.RecordMap
+	if w.has("client") {
+		m := make(cedar.RecordMap, 1)
+		w.text(m, "name", r.Client)
+		found.client = entity(client, m)
+		context = cedar.RecordMap{"client": client}
+	}
+	if w.has("type") {
+		m := make(cedar.RecordMap, 3)
+		w.text(m, "id", r.Card.Type)
+		w.text(m, "name", r.Type.Name)
+		w.text(m, "profile", r.Type.Profile)
+		found.kind = entity(kind, m)
 	}
 	return cedar.Request{
 		Principal: found.operator.UID,
 		Action:    viewAction(),
 		Resource:  found.card.UID,
-		Context:   cedar.NewRecord(cedar.RecordMap{"client": client}),
+		Context:   cedar.NewRecord(context),
 	}, found
 }
 
-func person(p identity.Person) cedar.Entity {
-	attributes := cedar.RecordMap{
-		"id":     cedar.String(p.ID),
-		"name":   cedar.String(p.Name),
-		"roles":  set(p.Roles),
-		"groups": set(p.Groups),
-	}
-	optional(attributes, "unit", p.Unit)
-	optional(attributes, "employee_number", p.EmployeeNumber)
+func (w words) person(p identity.Person) cedar.Entity {
+	m := make(cedar.RecordMap, 7)
+	w.text(m, "id", p.ID)
+	w.text(m, "name", p.Name)
+	set(w, m, "roles", p.Roles)
+	set(w, m, "groups", p.Groups)
+	w.optional(m, "unit", p.Unit)
+	w.optional(m, "employee_number", p.EmployeeNumber)
 	email := p.Email
 	if email == "" && strings.Contains(p.ID, "@") {
 		email = p.ID
 	}
-	optional(attributes, "email", strings.ToLower(email))
-	return entity(cedar.NewEntityUID(operatorType, cedar.String(p.ID)), attributes)
+	w.optional(m, "email", strings.ToLower(email))
+	return entity(cedar.NewEntityUID(operatorType, cedar.String(p.ID)), m)
 }
 
-func cardEntity(c card.Card, kind cedar.EntityUID) cedar.Entity {
-	holder := cedar.RecordMap{
-		"id":         cedar.String(c.Holder.ID),
-		"groups":     set(c.Holder.Groups),
-		"state":      cedar.String(c.Holder.State),
-		"privileged": cedar.Boolean(c.Holder.Privileged),
+func (w words) card(c card.Card, kind cedar.EntityUID) cedar.Entity {
+	m := make(cedar.RecordMap, 7)
+	w.text(m, "serial", c.Serial)
+	w.text(m, "state", c.State)
+	w.optional(m, "unit", c.Unit)
+	w.optional(m, "assurance", c.Assurance)
+	w.optional(m, "source", c.Source)
+	if w.has("type") {
+		m["type"] = kind
 	}
-	optional(holder, "email", strings.ToLower(c.Holder.Email))
-	optional(holder, "employee_number", c.Holder.EmployeeNumber)
-	optional(holder, "unit", c.Holder.Unit)
-	attributes := cedar.RecordMap{
-		"serial": cedar.String(c.Serial),
-		"type":   kind,
-		"state":  cedar.String(c.State),
-		"holder": cedar.NewRecord(holder),
+	if w.has("holder") {
+		m["holder"] = w.holder(c.Holder)
 	}
-	optional(attributes, "unit", c.Unit)
-	optional(attributes, "assurance", c.Assurance)
-	optional(attributes, "source", c.Source)
-	return entity(cedar.NewEntityUID(cardType, cedar.String(c.Serial)), attributes)
+	return entity(cedar.NewEntityUID(cardType, cedar.String(c.Serial)), m)
+}
+
+func (w words) holder(h card.Holder) cedar.Record {
+	m := make(cedar.RecordMap, 7)
+	w.text(m, "id", h.ID)
+	set(w, m, "groups", h.Groups)
+	w.text(m, "state", h.State)
+	w.flag(m, "privileged", h.Privileged)
+	w.optional(m, "email", strings.ToLower(h.Email))
+	w.optional(m, "employee_number", h.EmployeeNumber)
+	w.optional(m, "unit", h.Unit)
+	return cedar.NewRecord(m)
 }
 
 // skew is how far the clock of whoever authenticated the operator may be ahead.
 const skew = time.Minute
 
-func authentication(r Request) cedar.Record {
-	attributes := cedar.RecordMap{"mfa": cedar.Boolean(r.Operator.MFA)}
-	if r.Means != "" {
-		attributes["means"] = cedar.NewEntityUID(meansType, cedar.String(r.Means))
+func (w words) authentication(r Request) cedar.Record {
+	m := make(cedar.RecordMap, 3)
+	w.flag(m, "mfa", r.Operator.MFA)
+	if r.Means != "" && w.has("means") {
+		m["means"] = cedar.NewEntityUID(meansType, cedar.String(r.Means))
 	}
 	if r.Operator.MFA && !r.Operator.AuthenticatedAt.IsZero() {
 		if age := r.Now.Sub(r.Operator.AuthenticatedAt); age >= -skew {
-			attributes["mfa_age"] = cedar.Long(max(0, age) / time.Second)
+			w.number(m, "mfa_age", int64(max(0, age)/time.Second))
 		}
 	}
-	return cedar.NewRecord(attributes)
+	return cedar.NewRecord(m)
 }
 
-func clock(now time.Time) cedar.Record {
-	return cedar.NewRecord(cedar.RecordMap{
-		"hour":    cedar.Long(now.Hour()),
-		"minute":  cedar.Long(now.Minute()),
-		"weekday": cedar.Long((now.Weekday()+6)%7 + 1),
-		"date":    cedar.String(now.Format(time.DateOnly)),
-	})
+func (w words) clock(now time.Time) cedar.Record {
+	m := make(cedar.RecordMap, 4)
+	w.number(m, "hour", int64(now.Hour()))
+	w.number(m, "minute", int64(now.Minute()))
+	w.number(m, "weekday", int64((now.Weekday()+6)%7+1))
+	w.text(m, "date", now.Format(time.DateOnly))
+	return cedar.NewRecord(m)
 }
 
 func entity(uid cedar.EntityUID, attributes cedar.RecordMap) cedar.Entity {
 	return cedar.Entity{UID: uid, Attributes: cedar.NewRecord(attributes)}
-}
-
-// optional leaves out what is empty.
-func optional(attributes cedar.RecordMap, name cedar.String, text string) {
-	if text != "" {
-		attributes[name] = cedar.String(text)
-	}
-}
-
-func set[T ~string](texts []T) cedar.Set {
-	values := make([]cedar.Value, len(texts))
-	for i, t := range texts {
-		values[i] = cedar.String(t)
-	}
-	return cedar.NewSet(values...)
 }

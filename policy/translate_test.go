@@ -43,9 +43,9 @@ func TestTranslateFollowsSchema(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for action, translated := range map[string]func() (cedar.Request, *entities){
-				"unblock": func() (cedar.Request, *entities) { return translate(r) },
+				"unblock": func() (cedar.Request, *entities) { return words(nil).translate(r) },
 				"view": func() (cedar.Request, *entities) {
-					return translateView(ViewRequest{Operator: r.Operator, Client: r.Client, Card: r.Card, Type: r.Type})
+					return words(nil).translateView(ViewRequest{Operator: r.Operator, Client: r.Client, Card: r.Card, Type: r.Type})
 				},
 			} {
 				request, found := translated()
