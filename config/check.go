@@ -27,6 +27,7 @@ const (
 	DefaultListen    = "127.0.0.1:8443"
 	DefaultStore     = "latchkey.db"
 	DefaultLifetime  = 15 * time.Minute
+	DefaultTimeZone  = "Local"
 	DefaultMaxAge    = 7 * 24 * time.Hour
 	DefaultPerSecond = 50
 	DefaultBurst     = 100
@@ -67,6 +68,11 @@ func check(f file, folder string, fault report) *Config {
 		fault("listen", "%q is not host:port", c.Listen)
 	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		fault("listen", "%q is not a port from 0 to 65535", port)
+	}
+	var err error
+	// An empty name would be UTC.
+	if c.Zone, err = time.LoadLocation(or(f.Policy.TimeZone, DefaultTimeZone)); err != nil {
+		fault("policy.time_zone", "%q is not a time zone, as in Europe/Berlin, UTC or Local", f.Policy.TimeZone)
 	}
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log) {
 		fault("log.level", "%q is not debug, info, warn or error", c.Log)

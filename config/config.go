@@ -23,12 +23,14 @@ import (
 // Config is a configuration file without faults, its defaults filled in and its
 // relative paths resolved against the file's folder.
 type Config struct {
-	File    string // that this was read from
-	Listen  string
-	TLS     TLS
-	HSM     HSM
-	Store   Store
-	Policy  string // folder of *.cedar files, empty for the built-in policies
+	File   string // that this was read from
+	Listen string
+	TLS    TLS
+	HSM    HSM
+	Store  Store
+	Policy string // folder of *.cedar files, empty for the built-in policies
+	// Zone is the time zone whose hours policies speak of.
+	Zone    *time.Location
 	Cards   Cards
 	Unblock Unblock
 	Limits  Limits

@@ -115,7 +115,7 @@ func TestDefaults(t *testing.T) {
 			PIN: hsm.PINSource{File: at("pin")}, Sessions: hsm.DefaultSessions,
 			CallTimeout: hsm.DefaultCallTimeout, KeepAlive: hsm.DefaultKeepAlive, RecoverEvery: hsm.DefaultRecoverEvery,
 		},
-		Store: config.Store{Path: at("latchkey.db")},
+		Store: config.Store{Path: at("latchkey.db")}, Zone: time.Local,
 		Cards: config.Cards{
 			MaxAge: 7 * 24 * time.Hour,
 			States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
@@ -132,7 +132,9 @@ func TestDefaults(t *testing.T) {
 			Scheme: card.LatchkeyV1, MasterKey: "cards", MasterKeyVersion: 1, KeyNumber: 1, Retry: card.RetryUnknown,
 		}},
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b card.Template) bool { return a.String() == b.String() })); diff != "" {
+	if diff := cmp.Diff(want, got,
+		cmp.Comparer(func(a, b card.Template) bool { return a.String() == b.String() }),
+		cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() })); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
 }
@@ -303,6 +305,8 @@ func TestFaults(t *testing.T) {
 		"too many sessions":      {token, token + ", sessions: 1025", []string{"hsm.sessions: must be from 1 to 1024"}},
 
 		"store is a folder":     {"clients:", "store: {path: .}\nclients:", []string{"store.path: DIR is not a file"}},
+		"time zone":             {"clients:", "policy: {time_zone: Europe/Berlin}\nclients:", nil},
+		"time zone mistyped":    {"clients:", "policy: {time_zone: Europe/Berln}\nclients:", []string{`policy.time_zone: "Europe/Berln" is not a time zone, as in Europe/Berlin, UTC or Local`}},
 		"policies not there":    {"clients:", "policy: {directory: none}\nclients:", []string{"policy.directory: DIR/none is not a folder"}},
 		"policies empty":        {"clients:", "policy: {directory: .}\nclients:", []string{"policy.directory: DIR: no file here ends in .cedar, so nothing could ever be unblocked"}},
 		"no limit of age":       {"clients:", "cards: {max_age: none}\nclients:", nil},

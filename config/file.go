@@ -41,6 +41,7 @@ type file struct {
 	} `yaml:"store"`
 	Policy struct {
 		Directory string `yaml:"directory"`
+		TimeZone  string `yaml:"time_zone"`
 	} `yaml:"policy"`
 	Cards struct {
 		MaxAge       duration        `yaml:"max_age"`

@@ -15,7 +15,7 @@ import (
 	"latchkey/policy"
 )
 
-// Config is what a Desk works with. All fields but MaxAge are required.
+// Config is what a Desk works with. All fields but MaxAge and Zone are required.
 type Config struct {
 	Cards     Cards
 	Profiles  Profiles
@@ -29,6 +29,8 @@ type Config struct {
 	HolderStates card.States
 	// MaxAge is how old card data may be to be acted on; 0 is no limit.
 	MaxAge time.Duration
+	// Zone is whose hours policies speak of; nil is UTC.
+	Zone *time.Location
 	// Lifetime is how long a started process waits for its challenge.
 	Lifetime time.Duration
 
@@ -56,6 +58,9 @@ func New(c Config) (*Desk, error) {
 	if len(missing) != 0 {
 		slices.Sort(missing)
 		return nil, fmt.Errorf("unblock desk: not set: %s", strings.Join(missing, ", "))
+	}
+	if c.Zone == nil {
+		c.Zone = time.UTC
 	}
 	return &Desk{c}, nil
 }
@@ -257,7 +262,7 @@ func (d *Desk) policyPermits(ctx context.Context, a *attempt) *Refusal {
 		address = netip.Addr{}
 	}
 	a.decision, err = d.Policy.Decide(ctx, policy.Request{
-		Operator: a.who, Means: a.caller.means(), Client: a.caller.Client, Address: address, Now: d.Now(),
+		Operator: a.who, Means: a.caller.means(), Client: a.caller.Client, Address: address, Now: d.Now().In(d.Zone),
 		Card: a.card, Type: a.kind, Reason: a.reason,
 	})
 	switch {

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // time zones, for hosts and images that have none
 )
 
 func main() { os.Exit(run()) }

@@ -219,7 +219,7 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 		return nil, err
 	}
 	desk, err := unblock.New(unblock.Config{
-		Cards: s, Profiles: c, Operators: who, Policy: decide, Keys: office, HSM: g, Ledger: s,
+		Cards: s, Profiles: c, Operators: who, Policy: decide, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
 		Now: time.Now, NewID: uuid.NewString,
