@@ -10,6 +10,7 @@ import (
 
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 )
 
@@ -17,8 +18,11 @@ import (
 // by hand. Every change of it changes the hash.
 func TestStatement(t *testing.T) {
 	s := custody.Statement{
-		ID: "p-1", Act: custody.ImportUnder, Token: "49f8", Proposer: "olga", Approvals: 2,
-		CreatedAt: time.Date(2026, 5, 4, 10, 12, 0, 120000000, time.FixedZone("", 2*3600)), ExpiresAt: time.Date(2026, 5, 5, 8, 12, 0, 0, time.UTC),
+		Header: dualcontrol.Header{
+			ID: "p-1", Proposer: "olga", Approvals: 2,
+			CreatedAt: time.Date(2026, 5, 4, 10, 12, 0, 120000000, time.FixedZone("", 2*3600)), ExpiresAt: time.Date(2026, 5, 5, 8, 12, 0, 0, time.UTC),
+		},
+		Act: custody.ImportUnder, Token: "49f8",
 		Parameters: custody.Parameters{
 			Key: "fleet", Version: 2, Reason: `<year> "2026" ü`, Type: card.AES256, Use: hsm.ForDeriving, KCV: "1F3A8F",
 			Wrapped: []byte{0xFF, 0xFE}, Under: "transfer", UnderVersion: 1, Wrapping: card.KeyWrap,
@@ -56,6 +60,7 @@ func TestStatement(t *testing.T) {
 		func(s *custody.Statement) { s.Act = custody.ImportWrapped },
 		func(s *custody.Statement) { s.Token = "49f9" },
 		func(s *custody.Statement) { s.Proposer = "otto" },
+		func(s *custody.Statement) { s.Person = "olga" },
 		func(s *custody.Statement) { s.Approvals = 1 },
 		func(s *custody.Statement) { s.ExpiresAt = s.ExpiresAt.Add(time.Microsecond) },
 		func(s *custody.Statement) { s.Parameters.Key = "fleet2" },

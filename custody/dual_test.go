@@ -14,6 +14,7 @@ import (
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 )
 
@@ -23,58 +24,66 @@ func TestDualControl(t *testing.T) {
 	ctx := t.Context()
 	for name, test := range map[string]struct {
 		attack func(w *world, p custody.Proposal) error
-		code   custody.Code
+		code   dualcontrol.Code
 	}{
 		"own proposal": {func(w *world, p custody.Proposal) error {
 			_, err := w.office.Approve(ctx, by("olga"), p.ID, p.Hash())
 			return err
-		}, custody.ProposalOwn},
+		}, dualcontrol.ProposalOwn},
 		"twice": {func(w *world, p custody.Proposal) error {
 			_, err := w.office.Approve(ctx, by("otto"), p.ID, p.Hash())
 			return err
-		}, custody.ProposalTwice},
+		}, dualcontrol.ProposalTwice},
 		"hash of another": {func(w *world, p custody.Proposal) error {
 			p.Parameters.Version = 3
 			_, err := w.office.Approve(ctx, by("petra"), p.ID, p.Hash())
 			return err
-		}, custody.ProposalHash},
+		}, dualcontrol.ProposalHash},
 		"no hash": {func(w *world, p custody.Proposal) error {
 			_, err := w.office.Approve(ctx, by("petra"), p.ID, "")
 			return err
-		}, custody.ProposalHash},
+		}, dualcontrol.ProposalHash},
 		"too late": {func(w *world, p custody.Proposal) error {
 			w.now = p.ExpiresAt
 			_, err := w.office.Approve(ctx, by("petra"), p.ID, p.Hash())
 			return err
-		}, custody.ProposalExpired},
+		}, dualcontrol.ProposalExpired},
 		"rejected": {func(w *world, p custody.Proposal) error {
 			if _, err := w.office.Reject(ctx, by("petra"), p.ID, "no"); err != nil {
 				return err
 			}
 			_, err := w.office.Approve(ctx, by("quentin"), p.ID, p.Hash())
 			return err
-		}, custody.ProposalClosed},
+		}, dualcontrol.ProposalClosed},
 		"withdrawn": {func(w *world, p custody.Proposal) error {
 			if _, err := w.office.Withdraw(ctx, by("olga"), p.ID); err != nil {
 				return err
 			}
 			_, err := w.office.Approve(ctx, by("quentin"), p.ID, p.Hash())
 			return err
-		}, custody.ProposalClosed},
+		}, dualcontrol.ProposalClosed},
 		"withdrawn by another": {func(w *world, p custody.Proposal) error {
 			_, err := w.office.Withdraw(ctx, by("otto"), p.ID)
 			return err
-		}, custody.ProposalNotYours},
+		}, dualcontrol.ProposalNotYours},
+		"own proposal, with another certificate": {func(w *world, p custody.Proposal) error {
+			_, err := w.office.Approve(ctx, dualcontrol.Officer{Client: "olga-spare", Person: "person of olga"}, p.ID, p.Hash())
+			return err
+		}, dualcontrol.ProposalOwn},
+		"twice, with another certificate": {func(w *world, p custody.Proposal) error {
+			_, err := w.office.Approve(ctx, dualcontrol.Officer{Client: "otto-spare", Person: "person of otto"}, p.ID, p.Hash())
+			return err
+		}, dualcontrol.ProposalTwice},
 		"unknown": {func(w *world, p custody.Proposal) error {
 			_, err := w.office.Approve(ctx, by("petra"), "proposal-99", p.Hash())
 			return err
-		}, custody.ProposalUnknown},
+		}, dualcontrol.ProposalUnknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 2)
 			p := w.propose(fleet(custody.Generate, 2))
 			half, err := w.office.Approve(ctx, by("otto"), p.ID, p.Hash())
-			if err != nil || half.State != custody.Open || len(half.Approved) != 1 {
+			if err != nil || half.State != dualcontrol.Open || len(half.Approved) != 1 {
 				t.Fatalf("one approval of two: %s with %d (%v)", half.State, len(half.Approved), err)
 			}
 			if code := refused(t, test.attack(w, p)); code != test.code {
@@ -107,7 +116,7 @@ func TestApproved(t *testing.T) {
 	if err != nil || len(keys) != 1 {
 		t.Fatalf("keys %v (%v)", keys, err)
 	}
-	if p.State != custody.Executed || !slices.Equal(p.Result.KCV, keys[0].KCV) || len(p.Result.KCV) == 0 || p.Result.KCV[0].Convention != hsm.AESCMACZero {
+	if p.State != dualcontrol.Executed || !slices.Equal(p.Result.KCV, keys[0].KCV) || len(p.Result.KCV) == 0 || p.Result.KCV[0].Convention != hsm.AESCMACZero {
 		t.Errorf("proposal is %s with check values %v; the key has %v", p.State, p.Result.KCV, keys[0].KCV)
 	}
 	if r, err := w.store.Record(t.Context(), "fleet", 1); err != nil || r.State != custody.PreActive || !slices.Equal(r.KCV, keys[0].KCV) || r.Proposal != p.ID {
@@ -125,9 +134,37 @@ func TestApproved(t *testing.T) {
 		t.Errorf("log %q, want %q", steps, want)
 	}
 	// A statement that was read back from the database is still the one approved.
-	stored, err := w.store.Proposal(t.Context(), p.ID)
+	stored, err := w.office.Proposal(t.Context(), p.ID)
 	if err != nil || stored.Hash() != p.Hash() || len(stored.Approved) != 2 {
 		t.Errorf("stored: %+v (%v)", stored, err)
+	}
+}
+
+// Raising the number of approvals reaches proposals that are open; lowering it does
+// not.
+func TestApprovalsRaised(t *testing.T) {
+	w := newWorld(t, 1)
+	p := w.propose(fleet(custody.Generate, 1))
+	for _, step := range []struct {
+		configured, wanted int
+		officer            string
+		state              dualcontrol.State
+	}{
+		{3, 3, "otto", dualcontrol.Open},
+		{2, 2, "petra", dualcontrol.Executed},
+	} {
+		w.configure(custody.Config{Token: w.token, Ledger: w.store, Approvals: step.configured})
+		if got, err := w.office.Proposal(t.Context(), p.ID); err != nil || got.Wanted != step.wanted || got.Hash() != p.Hash() {
+			t.Errorf("with %d: %d are wanted (%v)", step.configured, got.Wanted, err)
+		}
+		if got, err := w.office.Approve(t.Context(), by(step.officer), p.ID, p.Hash()); err != nil || got.State != step.state {
+			t.Errorf("with %d, approved by %s: %s (%v)", step.configured, step.officer, got.State, err)
+		}
+	}
+	two := w.propose(fleet(custody.Activate, 1))
+	w.configure(custody.Config{Token: w.token, Ledger: w.store, Approvals: 1})
+	if got, err := w.office.Approve(t.Context(), by("otto"), two.ID, two.Hash()); err != nil || got.State != dualcontrol.Open {
+		t.Errorf("lowered: %s (%v)", got.State, err)
 	}
 }
 
@@ -143,12 +180,12 @@ func TestApprovalsRace(t *testing.T) {
 		wg.Go(func() {
 			got, err := w.office.Approve(t.Context(), by(officer), p.ID, p.Hash())
 			switch {
-			case err == nil && got.State == custody.Executed:
+			case err == nil && got.State == dualcontrol.Executed:
 				executed.Add(1)
 				counted.Add(1)
 			case err == nil:
 				counted.Add(1)
-			case refused(t, err) != custody.ProposalClosed:
+			case refused(t, err) != dualcontrol.ProposalClosed:
 				t.Errorf("officer %s: %v", officer, err)
 			}
 		})
@@ -169,7 +206,7 @@ func TestSameVersionTwice(t *testing.T) {
 		}
 	}
 	p, err := w.office.Proposal(t.Context(), second.ID)
-	if err != nil || p.State != custody.Failed || p.Result.Error == "" || len(w.keys()) != 1 {
+	if err != nil || p.State != dualcontrol.Failed || p.Result.Error == "" || len(w.keys()) != 1 {
 		t.Errorf("the second is %s: %s (%v); keys %v", p.State, p.Result.Error, err, w.keys())
 	}
 }
@@ -179,14 +216,14 @@ func TestSameVersionTwice(t *testing.T) {
 func TestTokenFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		before, after func() error
-		state         custody.ProposalState
+		state         dualcontrol.State
 		record        custody.State
 	}{
-		"refuses":             {func() error { return hsm.ErrKeyUnfit }, nil, custody.Failed, ""},
-		"hangs":               {func() error { return &hsm.TimeoutError{} }, nil, custody.Unknown, custody.PreActive},
-		"hangs for too long":  {func() error { return context.DeadlineExceeded }, nil, custody.Unknown, custody.PreActive},
-		"hangs, having made":  {nil, func() error { return &hsm.TimeoutError{} }, custody.Unknown, custody.PreActive},
-		"complains, but made": {nil, func() error { return errors.New("C_CopyObject: CKR_ATTRIBUTE_VALUE_INVALID") }, custody.Unknown, custody.PreActive},
+		"refuses":             {func() error { return hsm.ErrKeyUnfit }, nil, dualcontrol.Failed, ""},
+		"hangs":               {func() error { return &hsm.TimeoutError{} }, nil, dualcontrol.Unknown, custody.PreActive},
+		"hangs for too long":  {func() error { return context.DeadlineExceeded }, nil, dualcontrol.Unknown, custody.PreActive},
+		"hangs, having made":  {nil, func() error { return &hsm.TimeoutError{} }, dualcontrol.Unknown, custody.PreActive},
+		"complains, but made": {nil, func() error { return errors.New("C_CopyObject: CKR_ATTRIBUTE_VALUE_INVALID") }, dualcontrol.Unknown, custody.PreActive},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, 1)
@@ -200,7 +237,7 @@ func TestTokenFails(t *testing.T) {
 			if last := log[len(log)-1]; last.Action != audit.KeyExecute || last.Outcome != audit.Failure {
 				t.Errorf("the log ends with %+v", last)
 			}
-			if _, err := w.office.Approve(t.Context(), by("petra"), p.ID, p.Hash()); refused(t, err) != custody.ProposalClosed || w.token.calls != 1 {
+			if _, err := w.office.Approve(t.Context(), by("petra"), p.ID, p.Hash()); refused(t, err) != dualcontrol.ProposalClosed || w.token.calls != 1 {
 				t.Errorf("approved again: %v, %d calls of the token", err, w.token.calls)
 			}
 		})
@@ -233,7 +270,7 @@ func crash(t *testing.T, made bool) {
 		}()
 		_, _ = w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash())
 	}()
-	if stored, err := w.store.Proposal(t.Context(), p.ID); err != nil || stored.State != custody.Executing {
+	if stored, err := w.office.Proposal(t.Context(), p.ID); err != nil || stored.State != dualcontrol.Executing {
 		t.Fatalf("on disk it is %s (%v)", stored.State, err)
 	}
 	if err := w.store.Close(); err != nil {
@@ -243,14 +280,14 @@ func crash(t *testing.T, made bool) {
 	w.token.before, w.token.after, w.token.calls = nil, nil, 0
 	w.open(1)
 	cut, err := w.office.Recover(t.Context())
-	if err != nil || len(cut) != 1 || cut[0].ID != p.ID || cut[0].State != custody.Unknown || w.token.calls != 0 {
+	if err != nil || len(cut) != 1 || cut[0].ID != p.ID || cut[0].State != dualcontrol.Unknown || w.token.calls != 0 {
 		t.Fatalf("recovered %+v (%v), %d calls of the token", cut, err, w.token.calls)
 	}
 	if again, err := w.office.Recover(t.Context()); err != nil || len(again) != 0 {
 		t.Errorf("recovered again: %+v (%v)", again, err)
 	}
 	got, err := w.office.Proposal(t.Context(), p.ID)
-	if err != nil || got.State != custody.Unknown || !strings.Contains(got.Result.Error, "look at the token") {
+	if err != nil || got.State != dualcontrol.Unknown || !strings.Contains(got.Result.Error, "look at the token") {
 		t.Errorf("it is %s: %s (%v)", got.State, got.Result.Error, err)
 	}
 	if why, err := w.office.Usable(t.Context(), "fleet", 1); why == "" || err != nil {
@@ -280,7 +317,7 @@ type forgetful struct {
 }
 
 func (f *forgetful) Keep(ctx context.Context, c custody.Change) error {
-	if f.lose && c.Proposal != nil && c.Proposal.State != custody.Executing {
+	if f.lose && c.Proposal != nil && c.Proposal.State != dualcontrol.Executing {
 		return errors.New("disk full")
 	}
 	return f.Ledger.Keep(ctx, c)
@@ -294,10 +331,10 @@ func TestOutcomeNotWritten(t *testing.T) {
 	w.configure(custody.Config{Token: w.token, Ledger: ledger, Approvals: 1})
 	p := w.propose(fleet(custody.Generate, 1))
 	ledger.lose = true
-	if _, err := w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash()); refused(t, err) != custody.AuditUnavailable {
+	if _, err := w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash()); refused(t, err) != dualcontrol.AuditUnavailable {
 		t.Errorf("approve: %v", err)
 	}
-	if _, err := w.office.Approve(t.Context(), by("petra"), p.ID, p.Hash()); refused(t, err) != custody.ProposalClosed || w.token.calls != 1 {
+	if _, err := w.office.Approve(t.Context(), by("petra"), p.ID, p.Hash()); refused(t, err) != dualcontrol.ProposalClosed || w.token.calls != 1 {
 		t.Errorf("approve again: %v, %d calls of the token", err, w.token.calls)
 	}
 	ledger.lose = false
@@ -309,7 +346,7 @@ func TestOutcomeNotWritten(t *testing.T) {
 // overtaken is a ledger in which others always come first.
 type overtaken struct{ custody.Ledger }
 
-func (overtaken) Keep(context.Context, custody.Change) error { return custody.ErrConflict }
+func (overtaken) Keep(context.Context, custody.Change) error { return dualcontrol.ErrConflict }
 
 // Whoever is overtaken every time is told so, and the audit log says it of
 // whatever they wanted.
@@ -326,11 +363,11 @@ func TestOvertaken(t *testing.T) {
 		audit.KeyWithdraw: func() (custody.Proposal, error) { return w.office.Withdraw(t.Context(), by("olga"), p.ID) },
 	} {
 		before := len(w.entries())
-		if _, err := act(); refused(t, err) != custody.ProposalConflict {
+		if _, err := act(); refused(t, err) != dualcontrol.ProposalConflict {
 			t.Errorf("%s: %v", action, err)
 		}
 		log := w.entries()[before:]
-		if len(log) != 1 || log[0].Action != action || log[0].Outcome != audit.Deny || log[0].Code != string(custody.ProposalConflict) || log[0].Proposal == "" {
+		if len(log) != 1 || log[0].Action != action || log[0].Outcome != audit.Deny || log[0].Code != string(dualcontrol.ProposalConflict) || log[0].Proposal == "" {
 			t.Errorf("%s left the entries %+v", action, log)
 		}
 	}
@@ -342,10 +379,10 @@ func TestSuspendAlone(t *testing.T) {
 	w.done(fleet(custody.Generate, 1))
 	w.done(fleet(custody.Activate, 1))
 	p := w.propose(fleet(custody.Suspend, 1))
-	if p.State != custody.Executed || w.state(1) != custody.Suspended || p.Approvals != 0 {
+	if p.State != dualcontrol.Executed || w.state(1) != custody.Suspended || p.Approvals != 0 {
 		t.Errorf("suspend: %s, key %s", p.State, w.state(1))
 	}
-	if p := w.propose(fleet(custody.Resume, 1)); p.State != custody.Open || w.state(1) != custody.Suspended {
+	if p := w.propose(fleet(custody.Resume, 1)); p.State != dualcontrol.Open || w.state(1) != custody.Suspended {
 		t.Errorf("resume: %s, key %s", p.State, w.state(1))
 	}
 	for _, act := range custody.Acts() {
@@ -363,7 +400,7 @@ func TestSuspendWithoutToken(t *testing.T) {
 	if err := w.token.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if p := w.propose(fleet(custody.Suspend, 1)); p.State != custody.Executed || w.state(1) != custody.Suspended {
+	if p := w.propose(fleet(custody.Suspend, 1)); p.State != dualcontrol.Executed || w.state(1) != custody.Suspended {
 		t.Errorf("suspend: %s, key %s", p.State, w.state(1))
 	}
 	if _, err := w.office.Propose(t.Context(), by("olga"), fleet(custody.Resume, 1)); refused(t, err) != custody.HSMUnavailable {
@@ -434,7 +471,7 @@ func TestWrapped(t *testing.T) {
 	for _, d := range []custody.Draft{wrong, spoilt} {
 		p := w.propose(d)
 		p, err := w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash())
-		if err != nil || p.State != custody.Failed || p.Result.Error == "" || w.state(d.Parameters.Version) != "" {
+		if err != nil || p.State != dualcontrol.Failed || p.Result.Error == "" || w.state(d.Parameters.Version) != "" {
 			t.Errorf("version %d: %s, %q (%v)", d.Parameters.Version, p.State, p.Result.Error, err)
 		}
 	}
@@ -442,7 +479,7 @@ func TestWrapped(t *testing.T) {
 		t.Errorf("the token holds versions %v", got)
 	}
 	// A version that failed is free for another try.
-	if p, err := w.office.Approve(t.Context(), by("otto"), other.ID, other.Hash()); err != nil || p.State != custody.Executed {
+	if p, err := w.office.Approve(t.Context(), by("otto"), other.ID, other.Hash()); err != nil || p.State != dualcontrol.Executed {
 		t.Errorf("version 3: %s (%v)", p.State, err)
 	}
 
@@ -452,7 +489,7 @@ func TestWrapped(t *testing.T) {
 	nonsense.Act, nonsense.Parameters.Wrapped, nonsense.Parameters.Wrapping = custody.ImportUnder, make([]byte, 40), card.KeyWrap
 	nonsense.Parameters.Under, nonsense.Parameters.UnderVersion = "transfer", 1
 	p = w.propose(nonsense)
-	if p, err = w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash()); err != nil || p.State != custody.Failed {
+	if p, err = w.office.Approve(t.Context(), by("otto"), p.ID, p.Hash()); err != nil || p.State != dualcontrol.Failed {
 		t.Errorf("what was not wrapped under the key: %s (%v)", p.State, err)
 	}
 }

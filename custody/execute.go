@@ -6,92 +6,79 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 )
 
-// step is what an act does to the ledger's record of its key.
-type step struct {
-	key     Record
-	from    int64 // the record's revision, 0 where there is none
-	current bool
-}
-
-// take puts the step into a change made for the proposal.
-func (c *Change) take(s step, p Proposal) {
-	s.key.Proposal, s.key.ChangedAt = p.ID, c.Entries[0].Time
-	if s.from == 0 {
-		s.key.CreatedAt = s.key.ChangedAt
-	}
-	if to := p.Act.To(); to != "" {
-		s.key.State = to
-	}
-	s.key.Revision = s.from + 1
-	c.Key, c.KeyFrom, c.Current = &s.key, s.from, s.current
-}
-
 // prepare looks whether an act can be carried out as things are, and says what it
 // does to the record.
-func (o *Office) prepare(ctx context.Context, p Proposal) (step, *Refusal) {
-	act, params := p.Act, p.Parameters
-	if serial := o.Token.Info().Serial; serial != p.Token {
-		return step{}, refuse(ProposalToken, fmt.Sprintf("The proposal is for token %s; this server works with token %s.", p.Token, serial))
+func (o *Office) prepare(ctx context.Context, s Statement, now time.Time) (Effect, *dualcontrol.Refusal) {
+	act, params := s.Act, s.Parameters
+	if serial := o.Token.Info().Serial; serial != s.Token {
+		return Effect{}, dualcontrol.Refuse(ProposalToken, fmt.Sprintf("The proposal is for token %s; this server works with token %s.", s.Token, serial))
 	}
-	s := step{key: Record{Key: params.Key, Version: params.Version}, current: act == MakeCurrent}
+	e := Effect{Key: Record{Key: params.Key, Version: params.Version, CreatedAt: now}, Current: act == MakeCurrent}
 	r, err := o.Ledger.Record(ctx, params.Key, params.Version)
 	switch {
 	case err == nil:
-		s.key, s.from = r, r.Revision
+		e.Key, e.From = r, r.Revision
 	case !errors.Is(err, card.ErrNotFound):
-		return step{}, fail(StoreUnavailable, "The key's record could not be looked up. Try again later.", err)
+		return Effect{}, dualcontrol.Fail(dualcontrol.StoreUnavailable, "The key's record could not be looked up. Try again later.", err)
 	}
 	keys, err := o.inToken(ctx, params.Key, params.Version)
 	// What only stops answers is not kept waiting by a token that is away.
 	stops := act == Suspend || act == Deactivate || act == MarkCompromised
 	if err != nil && !stops {
-		return step{}, tokenFailed(err)
+		return Effect{}, tokenFailed(err)
 	}
-	if act.makes() {
-		if s.from != 0 || len(keys) != 0 {
-			return step{}, refuse(KeyExists, fmt.Sprintf("%s exists, or did. A version is never used twice: choose the next.", p.name()))
+	switch {
+	case act.makes():
+		if e.From != 0 || len(keys) != 0 {
+			return Effect{}, dualcontrol.Refuse(KeyExists, fmt.Sprintf("%s exists, or did. A version is never used twice: choose the next.", s.name()))
 		}
-		return s, nil
-	}
-	if s.from == 0 {
-		if len(keys) == 0 && err == nil {
-			return step{}, refuse(KeyUnknown, fmt.Sprintf("%s is neither in the token nor in the ledger.", p.name()))
+	default:
+		if e.From == 0 {
+			if len(keys) == 0 && err == nil {
+				return Effect{}, dualcontrol.Refuse(KeyUnknown, fmt.Sprintf("%s is neither in the token nor in the ledger.", s.name()))
+			}
+			e.Key.State = o.unregistered()
 		}
-		s.key.State = o.unregistered()
-	}
-	if !slices.Contains(act.From(), s.key.State) {
-		return step{}, refuse(KeyTransition, fmt.Sprintf("%s is %s. Act %s takes a key that is %s.", p.name(), s.key.State, act, either(act.From())))
-	}
-	// Nothing more is asked of a key that is to do less.
-	if act == Activate || act == Resume || act == MakeCurrent {
-		if no := fit(p, s.key, keys); no != nil {
-			return step{}, no
+		if !slices.Contains(act.From(), e.Key.State) {
+			return Effect{}, dualcontrol.Refuse(KeyTransition, fmt.Sprintf("%s is %s. Act %s takes a key that is %s.", s.name(), e.Key.State, act, either(act.From())))
+		}
+		// Nothing more is asked of a key that is to do less.
+		if act == Activate || act == Resume || act == MakeCurrent {
+			if no := fit(s, e.Key, keys); no != nil {
+				return Effect{}, no
+			}
+		}
+		if len(keys) == 1 && len(e.Key.KCV) == 0 {
+			e.Key.describe(keys[0])
 		}
 	}
-	if len(keys) == 1 && len(s.key.KCV) == 0 {
-		s.key.describe(keys[0])
+	if to := act.To(); to != "" {
+		e.Key.State = to
 	}
-	return s, nil
+	e.Key.Proposal, e.Key.ChangedAt, e.Key.Revision = s.ID, now, e.From+1
+	return e, nil
 }
 
 // fit refuses a key that is to answer and that the token does not hold as it has
 // to be.
-func fit(p Proposal, r Record, keys []hsm.Key) *Refusal {
+func fit(s Statement, r Record, keys []hsm.Key) *dualcontrol.Refusal {
 	switch {
 	case len(keys) == 0:
-		return refuse(KeyUnfit, fmt.Sprintf("%s is not in the token.", p.name()))
+		return dualcontrol.Refuse(KeyUnfit, fmt.Sprintf("%s is not in the token.", s.name()))
 	case len(keys) > 1:
-		return refuse(KeyUnfit, fmt.Sprintf("%s is there %d times in the token; which is meant cannot be told.", p.name(), len(keys)))
+		return dualcontrol.Refuse(KeyUnfit, fmt.Sprintf("%s is there %d times in the token; which is meant cannot be told.", s.name(), len(keys)))
 	case differ(r.KCV, keys[0].KCV):
-		return refuse(KeyUnfit, fmt.Sprintf("%s in the token has the check value %s; the key that was registered has %s.", p.name(), texts(keys[0].KCV), texts(r.KCV)))
+		return dualcontrol.Refuse(KeyUnfit, fmt.Sprintf("%s in the token has the check value %s; the key that was registered has %s.", s.name(), texts(keys[0].KCV), texts(r.KCV)))
 	case keys[0].Fault != "":
-		return refuse(KeyUnfit, fmt.Sprintf("%s cannot be used: %s.", p.name(), keys[0].Fault))
+		return dualcontrol.Refuse(KeyUnfit, fmt.Sprintf("%s cannot be used: %s.", s.name(), keys[0].Fault))
 	}
 	return nil
 }
@@ -127,7 +114,7 @@ func (o *Office) inToken(ctx context.Context, label string, version int) ([]hsm.
 // execute has the token do what was approved, and writes down what came of it.
 // The proposal is on disk as executing: should the process end in here, Recover
 // finds it so.
-func (o *Office) execute(ctx context.Context, who Officer, p Proposal) (Proposal, error) {
+func (o *Office) execute(ctx context.Context, who dualcontrol.Officer, p Proposal) (Proposal, error) {
 	working, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
 	made, result, err := o.carryOut(working, p)
@@ -136,11 +123,11 @@ func (o *Office) execute(ctx context.Context, who Officer, p Proposal) (Proposal
 	p.Result = result
 	switch {
 	case err == nil:
-		p.State = Executed
+		p.State = dualcontrol.Executed
 	case o.leftNothing(writing, p, err):
-		p.State, p.Result.Error = Failed, brief(err)
+		p.State, p.Result.Error = dualcontrol.Failed, brief(err)
 	default:
-		p.State, p.Result.Error = Unknown, "It is not known whether the token did it: look at the token's keys. ("+brief(err)+")"
+		p.State, p.Result.Error = dualcontrol.Unknown, "It is not known whether the token did it: look at the token's keys. ("+brief(err)+")"
 	}
 	return o.finish(writing, who, p, made)
 }
@@ -156,17 +143,21 @@ func brief(err error) string {
 }
 
 // finish writes down what came of an act in the token.
-func (o *Office) finish(ctx context.Context, who Officer, p Proposal, made hsm.Key) (Proposal, error) {
-	now := o.now()
+func (o *Office) finish(ctx context.Context, who dualcontrol.Officer, p Proposal, made hsm.Key) (Proposal, error) {
+	now := o.control.Moment()
 	from := p.Revision
 	p.Revision++
 	p.EndedAt = now
-	entry := permit(who.entry(now, audit.KeyExecute, p), texts(p.Result.KCV))
-	if p.State != Executed {
+	written := p.write()
+	entry, _, err := o.control.Entry(who, audit.KeyExecute, written)
+	if err != nil {
+		return p, err
+	}
+	entry = dualcontrol.Permit(entry, texts(p.Result.KCV))
+	if p.State != dualcontrol.Executed {
 		entry.Outcome, entry.Detail = audit.Failure, p.Result.Error
 	}
-	for range conflictTries {
-		c := Change{Proposal: &p, From: from, Entries: []audit.Entry{entry}}
+	for range dualcontrol.ConflictTries {
 		// The record may have changed since: a key can be marked as compromised while
 		// it is being made.
 		r, err := o.Ledger.Record(ctx, p.Parameters.Key, p.Parameters.Version)
@@ -174,25 +165,26 @@ func (o *Office) finish(ctx context.Context, who Officer, p Proposal, made hsm.K
 		case errors.Is(err, card.ErrNotFound):
 			r = Record{Key: p.Parameters.Key, Version: p.Parameters.Version, CreatedAt: now}
 		case err != nil:
-			return p, o.kept(ctx, entry, err)
+			return p, o.control.Kept(ctx, entry, err)
 		}
-		c.Key, c.KeyFrom = &r, r.Revision
-		r.Revision, r.Proposal, r.ChangedAt = r.Revision+1, p.ID, now
+		e := &Effect{Key: r, From: r.Revision}
+		e.Key.Revision, e.Key.Proposal, e.Key.ChangedAt = r.Revision+1, p.ID, now
 		switch {
-		case p.State == Executed && p.Act.makes():
-			r.describe(made)
-		case p.State == Executed:
-			r.State = Destroyed
-		case p.State == Failed && p.Act.makes():
-			c.Forget = true // the version is free again
+		case p.State == dualcontrol.Executed && p.Act.makes():
+			e.Key.describe(made)
+		case p.State == dualcontrol.Executed:
+			e.Key.State = Destroyed
+		case p.State == dualcontrol.Failed && p.Act.makes():
+			e.Forget = true // the version is free again
 		default:
-			c.Key = nil
+			e = nil
 		}
-		if err := o.Ledger.Keep(ctx, c); !errors.Is(err, ErrConflict) {
-			return p, o.kept(ctx, entry, err)
+		err = o.Ledger.Keep(ctx, Change{Proposal: &written, From: from, Effect: e, Entries: []audit.Entry{entry}})
+		if !errors.Is(err, dualcontrol.ErrConflict) {
+			return p, o.control.Kept(ctx, entry, err)
 		}
 	}
-	return p, o.refused(ctx, entry, conflict())
+	return p, o.control.Refused(ctx, entry, dualcontrol.Conflict())
 }
 
 // carryOut is the token's part.
@@ -245,8 +237,8 @@ func (o *Office) leftNothing(ctx context.Context, p Proposal, err error) bool {
 	return err == nil && (len(keys) == 0) == p.Act.makes()
 }
 
-func tokenFailed(err error) *Refusal {
-	return fail(HSMUnavailable, "The HSM does not answer. Nothing was changed; try again later.", err)
+func tokenFailed(err error) *dualcontrol.Refusal {
+	return dualcontrol.Fail(HSMUnavailable, "The HSM does not answer. Nothing was changed; try again later.", err)
 }
 
 // Recover finds proposals that were being executed when the process ended, and
@@ -254,8 +246,8 @@ func tokenFailed(err error) *Refusal {
 // was approved. It is to be called before anything else, and tells which they are.
 func (o *Office) Recover(ctx context.Context) ([]Proposal, error) {
 	var found []Proposal
-	for q := (Query{State: Executing, Limit: 100}); ; {
-		page, next, err := o.Ledger.Proposals(ctx, q)
+	for q := (dualcontrol.Query{State: dualcontrol.Executing, Limit: 100}); ; {
+		page, next, err := o.Proposals(ctx, q)
 		if err != nil {
 			return nil, fmt.Errorf("find proposals that were cut off: %w", err)
 		}
@@ -266,9 +258,9 @@ func (o *Office) Recover(ctx context.Context) ([]Proposal, error) {
 		q.After = next
 	}
 	for i, p := range found {
-		p.State = Unknown
+		p.State = dualcontrol.Unknown
 		p.Result.Error = "The server ended while the token was at work. It is not known whether it was done: look at the token's keys."
-		p, err := o.finish(ctx, Officer{Client: "latchkey"}, p, hsm.Key{})
+		p, err := o.finish(ctx, dualcontrol.Officer{Client: "latchkey"}, p, hsm.Key{})
 		if err != nil {
 			return nil, fmt.Errorf("proposal %s: %w", p.ID, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"latchkey/card"
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 )
 
@@ -52,9 +53,9 @@ func (o *Office) NewCardVersion(ctx context.Context, p card.Profile) (int, error
 	}
 	switch {
 	case err != nil:
-		return 0, fail(StoreUnavailable, "The master key's current version could not be looked up. Try again later.", err)
+		return 0, dualcontrol.Fail(dualcontrol.StoreUnavailable, "The master key's current version could not be looked up. Try again later.", err)
 	case !state.TakesCards():
-		return 0, refuse(KeyNotUsable, fmt.Sprintf("Master key %s version %d is %s and takes no new cards. Name the card's master_key_version, or have another version made current.", p.MasterKey, version, state))
+		return 0, dualcontrol.Refuse(KeyNotUsable, fmt.Sprintf("Master key %s version %d is %s and takes no new cards. Name the card's master_key_version, or have another version made current.", p.MasterKey, version, state))
 	}
 	return version, nil
 }
@@ -106,7 +107,7 @@ func (o *Office) Inventory(ctx context.Context) ([]Item, error) {
 	}
 	l, err := o.ledger(ctx)
 	if err != nil {
-		return nil, fail(StoreUnavailable, "The keys' records could not be looked up. Try again later.", err)
+		return nil, dualcontrol.Fail(dualcontrol.StoreUnavailable, "The keys' records could not be looked up. Try again later.", err)
 	}
 	items := make(map[keyVersion]*Item)
 	at := func(key string, version int) *Item {
@@ -209,7 +210,7 @@ func (o *Office) Plan(ctx context.Context, key string) (Plan, error) {
 	}
 	l, err := o.ledger(ctx)
 	if err != nil {
-		return Plan{}, fail(StoreUnavailable, "The cards could not be counted. Try again later.", err)
+		return Plan{}, dualcontrol.Fail(dualcontrol.StoreUnavailable, "The cards could not be counted. Try again later.", err)
 	}
 	plan := Plan{Key: key}
 	for _, i := range items {
@@ -231,7 +232,7 @@ func (o *Office) Plan(ctx context.Context, key string) (Plan, error) {
 		plan.Versions = append(plan.Versions, v)
 	}
 	if len(plan.Versions) == 0 {
-		return Plan{}, refuse(KeyUnknown, fmt.Sprintf("There is no master key %s, and no card needs one.", key))
+		return Plan{}, dualcontrol.Refuse(KeyUnknown, fmt.Sprintf("There is no master key %s, and no card needs one.", key))
 	}
 	return plan, nil
 }
@@ -241,7 +242,7 @@ const MaxAffected = 500
 
 // Affected gives a page of the cards whose admin key comes from a master key
 // version, by card type and serial number, and the cursor of the page after, "" on
-// the last. It gives ErrQuery for a cursor that did not come with a page.
+// the last. It gives dualcontrol.ErrQuery for a cursor that did not come with a page.
 func (o *Office) Affected(ctx context.Context, key string, version int, after string, limit int) (cards []card.Card, next string, err error) {
 	var from struct {
 		Type    string `json:"t"`
@@ -254,13 +255,13 @@ func (o *Office) Affected(ctx context.Context, key string, version int, after st
 			err = json.Unmarshal(text, &from)
 		}
 		if err != nil {
-			return nil, "", ErrQuery
+			return nil, "", dualcontrol.ErrQuery
 		}
 	}
 	limit = min(limit, MaxAffected)
 	l, err := o.ledger(ctx)
 	if err != nil {
-		return nil, "", fail(StoreUnavailable, "The cards could not be looked up. Try again later.", err)
+		return nil, "", dualcontrol.Fail(dualcontrol.StoreUnavailable, "The cards could not be looked up. Try again later.", err)
 	}
 	for _, g := range l.groups[keyVersion{key, version}] {
 		serial := ""
@@ -273,7 +274,7 @@ func (o *Office) Affected(ctx context.Context, key string, version int, after st
 		// One more is asked for, to know whether there is one.
 		page, err := o.Cards.CardsOf(ctx, g, serial, limit+1-len(cards))
 		if err != nil {
-			return nil, "", fail(StoreUnavailable, "The cards could not be looked up. Try again later.", err)
+			return nil, "", dualcontrol.Fail(dualcontrol.StoreUnavailable, "The cards could not be looked up. Try again later.", err)
 		}
 		for _, c := range page {
 			if len(cards) == limit {

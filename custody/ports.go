@@ -2,17 +2,11 @@ package custody
 
 import (
 	"context"
-	"errors"
-	"time"
 
-	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 )
-
-// ErrConflict says that a Change does not fit what is stored: somebody else
-// changed the proposal or the key meanwhile.
-var ErrConflict = errors.New("the proposal or the key was changed meanwhile")
 
 // What package hsm describes keys with, for those who stand above this room and
 // need not know that one.
@@ -37,35 +31,26 @@ type Token interface {
 	Destroy(ctx context.Context, label string, version int) error
 }
 
-// Change is one durable write: what it names is stored with its audit entries, or
-// nothing is.
-type Change struct {
-	// Proposal as it is to be, made from revision From, 0 for a new one; nil where
-	// no proposal changes.
-	Proposal *Proposal
-	From     int64
-	// Key as it is to be, made from revision KeyFrom, 0 for a new one; nil where no
-	// key changes. Forget takes the record away instead.
-	Key     *Record
-	KeyFrom int64
-	Forget  bool
-	// Current makes the named key's version the current one.
+// Effect is what carrying out an act comes to in the ledger.
+type Effect struct {
+	// Key as it is to be, made from revision From, 0 for a new one. Forget takes the
+	// record away instead.
+	Key    Record
+	From   int64
+	Forget bool
+	// Current makes the key's version the current one.
 	Current bool
-
-	Entries []audit.Entry
 }
+
+// Change is one durable write, as dualcontrol has it.
+type Change = dualcontrol.Change[Effect]
 
 // Ledger keeps proposals and records.
 type Ledger interface {
-	// Keep makes the change durable, or gives ErrConflict with nothing changed.
+	dualcontrol.Book
+	// Keep makes the change durable, or gives dualcontrol.ErrConflict with nothing
+	// changed.
 	Keep(ctx context.Context, c Change) error
-	// Append makes a lone audit entry durable.
-	Append(ctx context.Context, e audit.Entry) error
-	// Proposal finds a proposal, or gives card.ErrNotFound.
-	Proposal(ctx context.Context, id string) (Proposal, error)
-	// Proposals gives a page of the proposals, the newest first, and the cursor of
-	// the page after, "" on the last.
-	Proposals(ctx context.Context, q Query) (page []Proposal, next string, err error)
 	// Record finds a key's record, or gives card.ErrNotFound.
 	Record(ctx context.Context, key string, version int) (Record, error)
 	// Records lists all records, by key and version.
@@ -73,17 +58,6 @@ type Ledger interface {
 	// Current is a key's current version, 0 where none was named.
 	Current(ctx context.Context, key string) (int, error)
 }
-
-// Query asks for proposals.
-type Query struct {
-	State ProposalState // only those in this state, "" for all
-	At    time.Time     // the moment at which an open one counts as expired
-	Limit int           // the most to give
-	After string        // the cursor that came with the page before, or ""
-}
-
-// ErrQuery says that a cursor is not one that came with a page.
-var ErrQuery = errors.New("the cursor is not one that came with a page; start again without it")
 
 // Group is the cards of one type that have the same master key version: one row
 // of a count, and what a page of cards is asked for by.

@@ -5,60 +5,30 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
-	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 )
 
 // Statement is everything about a proposal that officers approve.
 type Statement struct {
-	ID         string     `json:"id"`
+	dualcontrol.Header
 	Act        Act        `json:"act"`
 	Parameters Parameters `json:"parameters"`
 	Token      string     `json:"token"` // serial number
-	Proposer   string     `json:"proposer"`
-	// Approvals is how many officers besides the proposer have to approve.
-	Approvals int       `json:"approvals"`
-	CreatedAt time.Time `json:"created_at"`
-	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // Canonical is the statement as JSON in the one form that RFC 8785 allows.
 func (s Statement) Canonical() string {
 	s.CreatedAt, s.ExpiresAt = s.CreatedAt.UTC(), s.ExpiresAt.UTC()
-	text, err := json.Marshal(s)
-	canonical := jsontext.Value(text)
-	if err == nil {
-		err = canonical.Canonicalize()
-	}
-	if err != nil {
-		panic(fmt.Sprintf("custody: a statement is always JSON: %v", err)) // strings, whole numbers and times of four-digit years
-	}
-	return string(canonical)
+	return dualcontrol.Canonical(s)
 }
 
 // Hash is SHA-256 over the UTF-8 text of Canonical, in lower-case hex.
-func (s Statement) Hash() string {
-	sum := sha256.Sum256([]byte(s.Canonical()))
-	return hex.EncodeToString(sum[:])
-}
+func (s Statement) Hash() string { return dualcontrol.Hash(s.Canonical()) }
 
 // ParseStatement reads the text of Canonical and refuses any other form of it.
-func ParseStatement(text string) (Statement, error) {
-	var s Statement
-	d := json.NewDecoder(strings.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		return Statement{}, fmt.Errorf("statement of a proposal: %w", err)
-	}
-	if s.Canonical() != text {
-		return Statement{}, fmt.Errorf("statement of a proposal: not in its canonical form")
-	}
-	return s, nil
-}
+func ParseStatement(text string) (Statement, error) { return dualcontrol.Parse[Statement](text) }
 
 // Words says in one sentence what will be done.
 func (s Statement) Words() string {
@@ -122,33 +92,6 @@ func digest(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ProposalState is where a proposal stands.
-type ProposalState string
-
-// The states of a proposal.
-const (
-	Open      ProposalState = "open"      // waits for approvals
-	Executing ProposalState = "executing" // approved; the token is at work
-	Executed  ProposalState = "executed"
-	Failed    ProposalState = "failed"   // approved, and could not be done: nothing was changed
-	Unknown   ProposalState = "unknown"  // approved, and cut off on the way: look at the token
-	Rejected  ProposalState = "rejected" // by an officer
-	Withdrawn ProposalState = "withdrawn"
-	Expired   ProposalState = "expired" // too few approvals in time
-)
-
-// ProposalStates lists the states of a proposal, in the order of its life.
-func ProposalStates() []ProposalState {
-	return []ProposalState{Open, Executing, Executed, Failed, Unknown, Rejected, Withdrawn, Expired}
-}
-
-// Approval is one officer's yes.
-type Approval struct {
-	Officer string // client name
-	Hash    string // of the statement that the officer saw
-	At      time.Time
-}
-
 // Result is what came of an act.
 type Result struct {
 	KCV []hsm.KCV `json:"kcv,omitempty"` // of the key that was made
@@ -156,44 +99,41 @@ type Result struct {
 	// fingerprint is BackupUnder.
 	Backup      []byte `json:"backup,omitempty"`
 	BackupUnder string `json:"backup_under,omitempty"`
-	Error       string `json:"error,omitempty"` // why it failed, or why nobody knows
+	// Failure says why it failed, or why nobody knows.
+	dualcontrol.Failure
 }
 
 // Proposal is an act on its way from being wanted to being done.
 type Proposal struct {
 	Statement
-	State     ProposalState
-	Approved  []Approval // in order
-	EndedBy   string     // who rejected or withdrew it
-	EndReason string
-	EndedAt   time.Time // zero while open or executing
-	Result    Result
-
-	// Revision counts the writes, from 1: a write names the revision it was made
-	// from, and is refused if another came in between.
-	Revision int64
+	dualcontrol.Progress
+	Result Result
 }
 
-// at is the state at a moment: a proposal that waited too long has expired,
-// whether or not that was written down.
-func (p Proposal) at(now time.Time) ProposalState {
-	if p.State == Open && !now.Before(p.ExpiresAt) {
-		return Expired
+// read makes what it is here of a proposal that package dualcontrol gives.
+func read(p dualcontrol.Proposal, err error) (Proposal, error) {
+	if err != nil {
+		return Proposal{}, err
 	}
-	return p.State
+	s, err := ParseStatement(p.Text)
+	read := Proposal{Statement: s, Progress: p.Progress}
+	if err == nil && len(p.Result) != 0 {
+		err = json.Unmarshal(p.Result, &read.Result)
+	}
+	if err != nil {
+		return Proposal{}, dualcontrol.Fail(dualcontrol.StoreUnavailable, "The proposal cannot be read. Tell an administrator.", fmt.Errorf("proposal %s: %w", p.ID, err))
+	}
+	return read, nil
 }
 
-// hasApproved tells whether the officer approved already.
-func (p Proposal) hasApproved(officer string) bool {
-	for _, a := range p.Approved {
-		if a.Officer == officer {
-			return true
-		}
+// write is the way back from read.
+func (p Proposal) write() dualcontrol.Proposal {
+	return dualcontrol.Proposal{
+		Kind: dualcontrol.Keys, Header: p.Header, Text: p.Canonical(), Progress: p.Progress, Result: []byte(dualcontrol.Canonical(p.Result)),
 	}
-	return false
 }
 
 // name is the key, to begin a sentence with.
-func (p Proposal) name() string {
-	return fmt.Sprintf("Master key %s version %d", p.Parameters.Key, p.Parameters.Version)
+func (s Statement) name() string {
+	return fmt.Sprintf("Master key %s version %d", s.Parameters.Key, s.Parameters.Version)
 }

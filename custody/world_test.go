@@ -12,6 +12,7 @@ import (
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 	softhsmtest "latchkey/softhsm-test"
 	"latchkey/store"
@@ -122,8 +123,8 @@ func (w *world) configure(c custody.Config) {
 	}
 }
 
-func by(name string) custody.Officer {
-	return custody.Officer{Client: name, Address: "192.0.2.1", RequestID: "r-1"}
+func by(name string) dualcontrol.Officer {
+	return dualcontrol.Officer{Client: name, Person: "person of " + name, Address: "192.0.2.1", RequestID: "r-1"}
 }
 
 // fleet is a draft about master key fleet.
@@ -149,11 +150,11 @@ func (w *world) propose(d custody.Draft) custody.Proposal {
 func (w *world) done(d custody.Draft) custody.Proposal {
 	w.t.Helper()
 	p := w.propose(d)
-	if p.State == custody.Executed {
+	if p.State == dualcontrol.Executed {
 		return p
 	}
 	p, err := w.office.Approve(w.t.Context(), by("otto"), p.ID, p.Hash())
-	if err != nil || p.State != custody.Executed {
+	if err != nil || p.State != dualcontrol.Executed {
 		w.t.Fatalf("%s: %s, %s (%v)", d.Act, p.State, p.Result.Error, err)
 	}
 	return p
@@ -196,9 +197,9 @@ func (w *world) entries() []audit.Entry {
 }
 
 // refused is the code that an error has to be a refusal with.
-func refused(t *testing.T, err error) custody.Code {
+func refused(t *testing.T, err error) dualcontrol.Code {
 	t.Helper()
-	var no *custody.Refusal
+	var no *dualcontrol.Refusal
 	if !errors.As(err, &no) {
 		t.Errorf("error %v is not a refusal", err)
 		return ""

@@ -11,6 +11,7 @@ import (
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/server/api"
 	"latchkey/softhsm-test/virtualcard"
 	"latchkey/unblock"
@@ -156,37 +157,37 @@ func TestRefusals(t *testing.T) {
 
 	// What comes up in no row of the table, and the tests in which it does.
 	tested := map[string]string{
-		string(unblock.CallerUnknown):    "never: the server refuses before the desk does",
-		string(unblock.ProcessConflict):  "TestOneProcessOneResponse",
-		string(unblock.PolicyFailed):     "TestDeskFailures",
-		string(unblock.AuditUnavailable): "TestDeskFailures",
-		string(unblock.HSMRefused):       "TestFailures",
-		string(unblock.HSMUnavailable):   "TestFailures",
-		string(unblock.StoreUnavailable): "TestFailures",
-		string(unblock.KeyNotUsable):     "TestKeyStates",
-		string(custody.KeyUnknown):       "TestCustodyRefusals",
-		string(custody.KeyExists):        "TestCustodyRefusals",
-		string(custody.KeyTransition):    "TestCustodyRefusals",
-		string(custody.ProposalUnknown):  "TestCustodyRefusals",
-		string(custody.ProposalOwn):      "TestCustodyRefusals",
-		string(custody.ProposalHash):     "TestCustodyRefusals",
-		string(custody.ProposalClosed):   "TestCustodyRefusals",
-		string(custody.ProposalExpired):  "TestCustodyRefusals",
-		string(custody.ProposalNotYours): "TestCustodyRefusals",
-		string(custody.KeyUnfit):         "TestCustodyCodes",
-		string(custody.ProposalTwice):    "TestCustodyCodes",
-		string(custody.ProposalToken):    "TestCustodyCodes",
-		string(custody.ProposalConflict): "TestCustodyCodes",
-		codeInternal:                     "TestPanic",
-		codeRate:                         "TestRate",
-		codeOverloaded:                   "TestOverload",
-		codeTimeout:                      "TestSlowBody",
-		codeRevoked:                      "TestRevocation",
-		codeNoCRL:                        "TestRevocation",
-		codeCrossSite:                    "TestOtherSites",
-		codeMediaType:                    "TestMediaTypes",
-		codeMethod:                       "TestPaths",
-		codeSyncConflict:                 "TestSync",
+		string(unblock.CallerUnknown):        "never: the server refuses before the desk does",
+		string(unblock.ProcessConflict):      "TestOneProcessOneResponse",
+		string(unblock.PolicyFailed):         "TestDeskFailures",
+		string(unblock.AuditUnavailable):     "TestDeskFailures",
+		string(unblock.HSMRefused):           "TestFailures",
+		string(unblock.HSMUnavailable):       "TestFailures",
+		string(unblock.StoreUnavailable):     "TestFailures",
+		string(unblock.KeyNotUsable):         "TestKeyStates",
+		string(custody.KeyUnknown):           "TestCustodyRefusals",
+		string(custody.KeyExists):            "TestCustodyRefusals",
+		string(custody.KeyTransition):        "TestCustodyRefusals",
+		string(dualcontrol.ProposalUnknown):  "TestCustodyRefusals",
+		string(dualcontrol.ProposalOwn):      "TestCustodyRefusals",
+		string(dualcontrol.ProposalHash):     "TestCustodyRefusals",
+		string(dualcontrol.ProposalClosed):   "TestCustodyRefusals",
+		string(dualcontrol.ProposalExpired):  "TestCustodyRefusals",
+		string(dualcontrol.ProposalNotYours): "TestCustodyRefusals",
+		string(custody.KeyUnfit):             "TestCustodyCodes",
+		string(dualcontrol.ProposalTwice):    "TestCustodyCodes",
+		string(custody.ProposalToken):        "TestCustodyCodes",
+		string(dualcontrol.ProposalConflict): "TestCustodyCodes",
+		codeInternal:                         "TestPanic",
+		codeRate:                             "TestRate",
+		codeOverloaded:                       "TestOverload",
+		codeTimeout:                          "TestSlowBody",
+		codeRevoked:                          "TestRevocation",
+		codeNoCRL:                            "TestRevocation",
+		codeCrossSite:                        "TestOtherSites",
+		codeMediaType:                        "TestMediaTypes",
+		codeMethod:                           "TestPaths",
+		codeSyncConflict:                     "TestSync",
 	}
 	for _, test := range []struct {
 		name   string

@@ -14,15 +14,20 @@ import (
 
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/identity"
 	"latchkey/server/api"
 	"latchkey/store"
 )
 
-// officer is the authenticated caller as custody knows it.
-func officer(c echo.Context) custody.Officer {
+// officer is the authenticated caller as dual control knows it.
+func officer(c echo.Context) dualcontrol.Officer {
 	t := traceOf(c.Request().Context())
-	return custody.Officer{Client: t.party.name, Address: t.address, RequestID: t.requestID}
+	who := dualcontrol.Officer{Client: t.party.name, Address: t.address, RequestID: t.requestID}
+	if t.party.person != nil {
+		who.Person, who.Means = t.party.person.ID, t.party.means
+	}
+	return who
 }
 
 func (s *Server) listKeys(c echo.Context) error {
@@ -123,7 +128,7 @@ func (s *Server) listAffectedCards(c echo.Context) error {
 
 // paged tells the caller of a cursor that is none.
 func paged(err error) error {
-	if errors.Is(err, custody.ErrQuery) {
+	if errors.Is(err, dualcontrol.ErrQuery) {
 		return noSuchPage()
 	}
 	return err
@@ -154,16 +159,16 @@ func (s *Server) propose(c echo.Context) error {
 
 func (s *Server) listProposals(c echo.Context) error {
 	values, limit, faults := pageOf(c.Request().URL.RawQuery, store.MaxCards, "state", "limit", "after")
-	state := custody.ProposalState(values.Get("state"))
-	if values.Has("state") && !slices.Contains(custody.ProposalStates(), state) {
-		faults = append(faults, card.Fault{Field: "state", Detail: fmt.Sprintf("is not one of %s", card.Join(custody.ProposalStates()))})
+	state := dualcontrol.State(values.Get("state"))
+	if values.Has("state") && !slices.Contains(dualcontrol.States(), state) {
+		faults = append(faults, card.Fault{Field: "state", Detail: fmt.Sprintf("is not one of %s", card.Join(dualcontrol.States()))})
 	}
 	if err := invalid(faults); err != nil {
 		return err
 	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()
-	found, next, err := s.Custody.Proposals(ctx, custody.Query{State: state, Limit: limit, After: values.Get("after")})
+	found, next, err := s.Custody.Proposals(ctx, dualcontrol.Query{State: state, Limit: limit, After: values.Get("after")})
 	if err != nil {
 		return paged(err)
 	}
@@ -266,28 +271,36 @@ func proposalID(c echo.Context) (string, error) {
 		return "", err
 	}
 	if card.TextFault(id, card.MaxID, true) != "" {
-		return "", refuse(string(custody.ProposalUnknown), "There is no such proposal.")
+		return "", refuse(string(dualcontrol.ProposalUnknown), "There is no such proposal.")
 	}
 	return id, nil
 }
 
 func proposalBody(c echo.Context, p custody.Proposal) api.KeyProposal {
 	body := api.KeyProposal{
-		ID: p.ID, Statement: p.Canonical(), Hash: p.Hash(), Words: p.Words(),
-		Act: string(p.Act), Key: p.Parameters.Key, Version: p.Parameters.Version, State: string(p.State),
-		Proposer: p.Proposer, CreatedAt: p.CreatedAt, ExpiresAt: p.ExpiresAt, Wanted: p.Statement.Approvals,
-		Approvals: make([]api.KeyApproval, len(p.Approved)), EndedBy: p.EndedBy, Reason: p.EndReason, EndedAt: moment(p.EndedAt),
-	}
-	for i, a := range p.Approved {
-		body.Approvals[i] = api.KeyApproval(a)
+		Proposal: proposed(p.Canonical(), p.Words(), p.Header, p.Progress),
+		Act:      string(p.Act), Key: p.Parameters.Key, Version: p.Parameters.Version,
 	}
 	switch p.State {
-	case custody.Executed, custody.Failed, custody.Unknown:
+	case dualcontrol.Executed, dualcontrol.Failed, dualcontrol.Unknown:
 		body.Result = &api.KeyResult{KCV: kcvBodies(p.Result.KCV), BackupUnder: p.Result.BackupUnder, Error: p.Result.Error}
 		if traceOf(c.Request().Context()).party.may([]identity.Role{identity.SecurityOfficer}) {
 			body.Result.Backup = p.Result.Backup
 		}
-	case custody.Open, custody.Executing, custody.Rejected, custody.Withdrawn, custody.Expired:
+	case dualcontrol.Open, dualcontrol.Executing, dualcontrol.Rejected, dualcontrol.Withdrawn, dualcontrol.Expired:
+	}
+	return body
+}
+
+// proposed is the part of a proposal's body that every kind has.
+func proposed(statement, words string, h dualcontrol.Header, p dualcontrol.Progress) api.Proposal {
+	body := api.Proposal{
+		ID: h.ID, Statement: statement, Hash: dualcontrol.Hash(statement), Words: words, State: string(p.State),
+		Proposer: h.Proposer, Person: h.Person, CreatedAt: h.CreatedAt, ExpiresAt: h.ExpiresAt, Wanted: p.Wanted,
+		Approvals: make([]api.Approval, len(p.Approved)), EndedBy: p.EndedBy, Reason: p.EndReason, EndedAt: moment(p.EndedAt),
+	}
+	for i, a := range p.Approved {
+		body.Approvals[i] = api.Approval(a)
 	}
 	return body
 }

@@ -14,6 +14,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 	"latchkey/server/api"
 	"latchkey/unblock"
@@ -238,13 +239,13 @@ func TestCustodyRefusals(t *testing.T) {
 		{"auditor approves", "auditor", "POST", path + "/" + open.ID + "/approve", api.ApproveProposal{Hash: open.Hash}, 403, codeRole},
 		{"administrator looks", "admin", "GET", "/v1/keys", nil, 403, codeRole},
 		{"auditor asks for the transport key", "auditor", "GET", "/v1/transport-key", nil, 403, codeRole},
-		{"own", "olga", "POST", path + "/" + open.ID + "/approve", api.ApproveProposal{Hash: open.Hash}, 403, string(custody.ProposalOwn)},
-		{"hash of another", "otto", "POST", path + "/" + open.ID + "/approve", api.ApproveProposal{Hash: mine.Hash}, 409, string(custody.ProposalHash)},
-		{"expired", "otto", "POST", path + "/" + late.ID + "/approve", api.ApproveProposal{Hash: late.Hash}, 409, string(custody.ProposalExpired)},
-		{"withdrawn", "otto", "POST", path + "/" + withdrawn.ID + "/approve", api.ApproveProposal{Hash: withdrawn.Hash}, 409, string(custody.ProposalClosed)},
-		{"withdrawn, rejected", "otto", "POST", path + "/" + withdrawn.ID + "/reject", api.RejectProposal{}, 409, string(custody.ProposalClosed)},
-		{"of another, withdrawn", "otto", "POST", path + "/" + mine.ID + "/withdraw", nil, 403, string(custody.ProposalNotYours)},
-		{"unknown", "otto", "GET", path + "/nothing", nil, 404, string(custody.ProposalUnknown)},
+		{"own", "olga", "POST", path + "/" + open.ID + "/approve", api.ApproveProposal{Hash: open.Hash}, 403, string(dualcontrol.ProposalOwn)},
+		{"hash of another", "otto", "POST", path + "/" + open.ID + "/approve", api.ApproveProposal{Hash: mine.Hash}, 409, string(dualcontrol.ProposalHash)},
+		{"expired", "otto", "POST", path + "/" + late.ID + "/approve", api.ApproveProposal{Hash: late.Hash}, 409, string(dualcontrol.ProposalExpired)},
+		{"withdrawn", "otto", "POST", path + "/" + withdrawn.ID + "/approve", api.ApproveProposal{Hash: withdrawn.Hash}, 409, string(dualcontrol.ProposalClosed)},
+		{"withdrawn, rejected", "otto", "POST", path + "/" + withdrawn.ID + "/reject", api.RejectProposal{}, 409, string(dualcontrol.ProposalClosed)},
+		{"of another, withdrawn", "otto", "POST", path + "/" + mine.ID + "/withdraw", nil, 403, string(dualcontrol.ProposalNotYours)},
+		{"unknown", "otto", "GET", path + "/nothing", nil, 404, string(dualcontrol.ProposalUnknown)},
 		{"no act", "olga", "POST", path, about("export", 2), 422, codeInvalid},
 		{"parameter of another act", "olga", "POST", path, two, 422, codeInvalid},
 		{"clear key", "olga", "POST", path, `{"act":"import-wrapped","parameters":{"key":"cards","version":2,"value":"00"}}`, 400, codeMalformed},
@@ -289,14 +290,14 @@ func TestCustodyRefusals(t *testing.T) {
 // obstinate is a custody that says no to every approval and every proposal.
 type obstinate struct {
 	Custody
-	no *custody.Refusal
+	no *dualcontrol.Refusal
 }
 
-func (o *obstinate) Approve(context.Context, custody.Officer, string, string) (custody.Proposal, error) {
+func (o *obstinate) Approve(context.Context, dualcontrol.Officer, string, string) (custody.Proposal, error) {
 	return custody.Proposal{}, o.no
 }
 
-func (o *obstinate) Propose(context.Context, custody.Officer, custody.Draft) (custody.Proposal, error) {
+func (o *obstinate) Propose(context.Context, dualcontrol.Officer, custody.Draft) (custody.Proposal, error) {
 	return custody.Proposal{}, o.no
 }
 
@@ -305,13 +306,13 @@ func (o *obstinate) Propose(context.Context, custody.Officer, custody.Draft) (cu
 func TestCustodyCodes(t *testing.T) {
 	office := &obstinate{}
 	w := newWorld(t, func(c *Config) { office.Custody, c.Custody = c.Custody, office })
-	for code, path := range map[custody.Code]string{
-		custody.ProposalTwice:    "/v1/key-proposals/x/approve",
-		custody.ProposalToken:    "/v1/key-proposals/x/approve",
-		custody.ProposalConflict: "/v1/key-proposals/x/approve",
-		custody.KeyUnfit:         "/v1/key-proposals",
+	for code, path := range map[dualcontrol.Code]string{
+		dualcontrol.ProposalTwice:    "/v1/key-proposals/x/approve",
+		custody.ProposalToken:        "/v1/key-proposals/x/approve",
+		dualcontrol.ProposalConflict: "/v1/key-proposals/x/approve",
+		custody.KeyUnfit:             "/v1/key-proposals",
 	} {
-		office.no = &custody.Refusal{Code: code, Detail: "Because."}
+		office.no = &dualcontrol.Refusal{Code: code, Detail: "Because."}
 		body := any(api.ApproveProposal{Hash: "x"})
 		if code == custody.KeyUnfit {
 			body = about(custody.Activate, 1)

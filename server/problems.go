@@ -10,6 +10,7 @@ import (
 
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/registry"
 	"latchkey/server/api"
 	"latchkey/store"
@@ -101,15 +102,15 @@ func problems() []problem {
 		{string(custody.KeyExists), http.StatusConflict, "The master key version exists or did", "Choose the next version; none is ever used twice."},
 		{string(custody.KeyTransition), http.StatusConflict, "The master key's state does not allow this act", "The detail says which states the act is for; docs/key-lifecycle.md shows them all."},
 		{string(custody.KeyUnfit), http.StatusConflict, "The token does not hold the master key as it has to be", "The detail says what is wrong. Look at the key in the inventory, GET /v1/keys."},
-		{string(custody.ProposalUnknown), http.StatusNotFound, "There is no such proposal", "Use an ID of GET /v1/key-proposals."},
-		{string(custody.ProposalOwn), http.StatusForbidden, "Nobody approves their own proposal", "Have another security officer approve it."},
-		{string(custody.ProposalTwice), http.StatusConflict, "The officer has approved already", "Have another security officer approve it."},
-		{string(custody.ProposalHash), http.StatusConflict, "The hash is not that of the proposal", "Look at what is proposed again, and approve the hash that is shown with it if it is what you want."},
-		{string(custody.ProposalClosed), http.StatusConflict, "The proposal is closed", "Read it to see how it ended. Propose again what is still wanted."},
-		{string(custody.ProposalExpired), http.StatusConflict, "The proposal has expired", "Propose it again, and have it approved sooner."},
-		{string(custody.ProposalNotYours), http.StatusForbidden, "Only its proposer withdraws a proposal", "Reject it instead; any security officer may."},
+		{string(dualcontrol.ProposalUnknown), http.StatusNotFound, "There is no such proposal", "Use an ID of GET /v1/key-proposals."},
+		{string(dualcontrol.ProposalOwn), http.StatusForbidden, "Nobody approves their own proposal", "Have another security officer approve it."},
+		{string(dualcontrol.ProposalTwice), http.StatusConflict, "The officer has approved already", "Have another security officer approve it."},
+		{string(dualcontrol.ProposalHash), http.StatusConflict, "The hash is not that of the proposal", "Look at what is proposed again, and approve the hash that is shown with it if it is what you want."},
+		{string(dualcontrol.ProposalClosed), http.StatusConflict, "The proposal is closed", "Read it to see how it ended. Propose again what is still wanted."},
+		{string(dualcontrol.ProposalExpired), http.StatusConflict, "The proposal has expired", "Propose it again, and have it approved sooner."},
+		{string(dualcontrol.ProposalNotYours), http.StatusForbidden, "Only its proposer withdraws a proposal", "Reject it instead; any security officer may."},
 		{string(custody.ProposalToken), http.StatusConflict, "The proposal is for another token", "Propose it again on the server that works with the token meant."},
-		{string(custody.ProposalConflict), http.StatusConflict, "The proposal or the key was changed meanwhile", "Read it again before going on."},
+		{string(dualcontrol.ProposalConflict), http.StatusConflict, "The proposal or the key was changed meanwhile", "Read it again before going on."},
 		{string(unblock.PolicyFailed), http.StatusInternalServerError, "The operator policy could not be evaluated", "Tell a security officer; the server's log says why. Nothing was given out."},
 		{string(unblock.ProfileUnusable), http.StatusInternalServerError, "The card type's profile cannot be used", "Tell an administrator; the profile is not in the server's configuration."},
 		{string(unblock.HSMRefused), http.StatusInternalServerError, "The HSM cannot answer for this card", "Tell a security officer; the server's log says why. Nothing was given out."},
@@ -175,7 +176,7 @@ func document(err error, requestID string) *api.Problem {
 	var ours *refusal
 	var registration *registry.Refusal
 	var desk *unblock.Refusal
-	var office *custody.Refusal
+	var office *dualcontrol.Refusal
 	var routing *echo.HTTPError
 	doc := &api.Problem{Code: codeInternal, Detail: "Something went wrong in the server. Tell an administrator the request ID."}
 	switch {

@@ -17,6 +17,7 @@ import (
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/identity"
 	"latchkey/registry"
 	"latchkey/store"
@@ -71,20 +72,20 @@ type Directory interface {
 	CardTypes(ctx context.Context) ([]card.Type, error)
 }
 
-// Custody keeps master keys, as *custody.Office does. Errors are *custody.Refusal,
-// and custody.ErrQuery for a cursor that did not come with a page.
+// Custody keeps master keys, as *custody.Office does. Errors are *dualcontrol.Refusal,
+// and dualcontrol.ErrQuery for a cursor that did not come with a page.
 type Custody interface {
 	Inventory(ctx context.Context) ([]custody.Item, error)
 	Plan(ctx context.Context, key string) (custody.Plan, error)
 	Affected(ctx context.Context, key string, version int, after string, limit int) (cards []card.Card, next string, err error)
 	NewCardVersion(ctx context.Context, p card.Profile) (int, error)
-	Propose(ctx context.Context, who custody.Officer, d custody.Draft) (custody.Proposal, error)
-	Approve(ctx context.Context, who custody.Officer, id, hash string) (custody.Proposal, error)
-	Reject(ctx context.Context, who custody.Officer, id, reason string) (custody.Proposal, error)
-	Withdraw(ctx context.Context, who custody.Officer, id string) (custody.Proposal, error)
+	Propose(ctx context.Context, who dualcontrol.Officer, d custody.Draft) (custody.Proposal, error)
+	Approve(ctx context.Context, who dualcontrol.Officer, id, hash string) (custody.Proposal, error)
+	Reject(ctx context.Context, who dualcontrol.Officer, id, reason string) (custody.Proposal, error)
+	Withdraw(ctx context.Context, who dualcontrol.Officer, id string) (custody.Proposal, error)
 	Proposal(ctx context.Context, id string) (custody.Proposal, error)
-	Proposals(ctx context.Context, q custody.Query) (page []custody.Proposal, next string, err error)
-	TransportKey(ctx context.Context, who custody.Officer) (custody.TransportKey, error)
+	Proposals(ctx context.Context, q dualcontrol.Query) (page []custody.Proposal, next string, err error)
+	TransportKey(ctx context.Context, who dualcontrol.Officer) (custody.TransportKey, error)
 }
 
 // DefaultInProgress is how many requests may be in progress where nothing else is

@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/unblock"
 )
 
@@ -70,7 +70,7 @@ func (t *trace) caller() unblock.Caller {
 func (t *trace) note(err error) {
 	var ours *refusal
 	var desk *unblock.Refusal
-	var office *custody.Refusal
+	var office *dualcontrol.Refusal
 	var routing *echo.HTTPError
 	switch {
 	case errors.As(err, &ours):

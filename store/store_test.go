@@ -348,7 +348,7 @@ func TestGroundsStand(t *testing.T) {
 func keepKey(t *testing.T, s *store.Store, state custody.State) {
 	t.Helper()
 	key := custody.Record{Key: "fleet", Version: 2, State: state, CreatedAt: moment, ChangedAt: moment, Revision: 1}
-	if err := s.Keep(t.Context(), custody.Change{Key: &key}); err != nil {
+	if err := s.Keep(t.Context(), custody.Change{Effect: &custody.Effect{Key: key}}); err != nil {
 		t.Fatal(err)
 	}
 }

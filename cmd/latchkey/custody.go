@@ -20,6 +20,7 @@ import (
 
 	"latchkey/card"
 	"latchkey/custody"
+	"latchkey/dualcontrol"
 	"latchkey/hsm"
 	"latchkey/server/api"
 )
@@ -198,7 +199,7 @@ docs/key-lifecycle.md says which act a key takes in which state.`,
 				if err != nil {
 					return err
 				}
-				if p.State == string(custody.Open) {
+				if p.State == string(dualcontrol.Open) {
 					a.note("Another officer has to approve it: latchkey key approve %s", p.ID)
 				}
 				return a.printProposal(p)
@@ -367,10 +368,10 @@ func (a *app) approve(ctx context.Context, c *api.Client, id, hash string) error
 	if err := a.printProposal(p); err != nil {
 		return err
 	}
-	switch custody.ProposalState(p.State) {
-	case custody.Failed:
+	switch dualcontrol.State(p.State) {
+	case dualcontrol.Failed:
 		return exitWith(exitRefused)
-	case custody.Unknown:
+	case dualcontrol.Unknown:
 		return exitWith(exitFailed)
 	default:
 		return nil

@@ -295,17 +295,32 @@ func custodyOf(ctx context.Context, c *config.Config, s *store.Store, g *hsm.Gro
 		log.Warn("a proposal was cut off while the token was at work: look at the token's keys",
 			zap.String("proposal", p.ID), zap.String("words", p.Words()))
 	}
-	officers := 0
-	for _, k := range c.Clients {
-		if slices.Contains(k.Roles, identity.SecurityOfficer) {
-			officers++
-		}
-	}
-	if officers != 0 && officers <= c.Custody.Approvals {
-		log.Warn("there are too few security officers among the clients for any proposal to be approved",
-			zap.Int("officers", officers), zap.Int("wanted", c.Custody.Approvals+1))
-	}
+	warnOfOfficers(c, log)
 	return office, err
+}
+
+// warnOfOfficers says where dual control cannot work, or is not what it looks like:
+// officers whose client names no operator are told apart by their certificates alone.
+func warnOfOfficers(c *config.Config, log *zap.Logger) {
+	officers := make(map[string]bool)
+	var nobody []string
+	for _, k := range c.Clients {
+		if !slices.Contains(k.Roles, identity.SecurityOfficer) {
+			continue
+		}
+		if k.Operator == "" {
+			nobody = append(nobody, k.Name)
+		}
+		officers[cmp.Or(k.Operator, "client "+k.Name)] = true
+	}
+	if n := len(officers); n != 0 && n <= c.Custody.Approvals {
+		log.Warn("there are too few security officers among the clients for any proposal to be approved",
+			zap.Int("officers", n), zap.Int("wanted", c.Custody.Approvals+1))
+	}
+	if len(nobody) != 0 {
+		log.Warn("clients of security officers name no operator: a person who holds two of them can approve their own proposals",
+			zap.Strings("clients", nobody))
+	}
 }
 
 func policies(folder string) (*policy.Engine, error) {

@@ -72,35 +72,42 @@ type KeyParameters struct {
 	BackupKey    []byte `json:"backup_key,omitempty"` // DER SubjectPublicKeyInfo
 }
 
-// KeyProposal is an act on a master key on its way from being wanted to being
-// done.
-type KeyProposal struct {
+// Proposal is what every proposal has, of whatever it is.
+type Proposal struct {
 	ID string `json:"id"`
 	// Statement is everything that is approved, as JSON in its canonical form (RFC
 	// 8785); Hash is SHA-256 over its UTF-8 text, Words says it in a sentence.
-	Statement string        `json:"statement"`
-	Hash      string        `json:"hash"`
-	Words     string        `json:"words"`
-	Act       string        `json:"act"`
-	Key       string        `json:"key"`
-	Version   int           `json:"version"`
-	State     string        `json:"state"`
-	Proposer  string        `json:"proposer"`
-	CreatedAt time.Time     `json:"created_at"`
-	ExpiresAt time.Time     `json:"expires_at"`
-	Wanted    int           `json:"approvals_wanted"` // besides the proposer
-	Approvals []KeyApproval `json:"approvals"`
-	EndedBy   string        `json:"ended_by,omitempty"` // who rejected or withdrew it
-	Reason    string        `json:"reason,omitempty"`   // why it was rejected
-	EndedAt   *time.Time    `json:"ended_at,omitempty"`
-	Result    *KeyResult    `json:"result,omitempty"` // once it was approved and tried
+	Statement string     `json:"statement"`
+	Hash      string     `json:"hash"`
+	Words     string     `json:"words"`
+	State     string     `json:"state"`
+	Proposer  string     `json:"proposer"`         // client name
+	Person    string     `json:"person,omitempty"` // behind it, where that is known
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt time.Time  `json:"expires_at"`
+	Wanted    int        `json:"approvals_wanted"` // besides the proposer
+	Approvals []Approval `json:"approvals"`
+	EndedBy   string     `json:"ended_by,omitempty"` // who rejected or withdrew it
+	Reason    string     `json:"reason,omitempty"`   // why it was rejected
+	EndedAt   *time.Time `json:"ended_at,omitempty"`
 }
 
-// KeyApproval is one officer's yes.
-type KeyApproval struct {
-	Officer string    `json:"officer"`
+// Approval is one officer's yes.
+type Approval struct {
+	Officer string    `json:"officer"`          // client name
+	Person  string    `json:"person,omitempty"` // behind it, where that is known
 	Hash    string    `json:"hash"`
 	At      time.Time `json:"at"`
+}
+
+// KeyProposal is an act on a master key on its way from being wanted to being
+// done.
+type KeyProposal struct {
+	Proposal
+	Act     string     `json:"act"`
+	Key     string     `json:"key"`
+	Version int        `json:"version"`
+	Result  *KeyResult `json:"result,omitempty"` // once it was approved and tried
 }
 
 // KeyResult is what came of an approved act.
