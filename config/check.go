@@ -32,6 +32,11 @@ const (
 	DefaultPerSecond = 50
 	DefaultBurst     = 100
 	maxSessions      = 1024
+	// perSession is how many requests may be in progress for each session of the HSM.
+	perSession = 32
+	// DefaultSample is the part of all requests that spans are made of.
+	DefaultSample = 0.01
+	maxSocket     = 100 // bytes; the system takes 107
 
 	DefaultApprovals        = 1
 	DefaultProposalLifetime = 24 * time.Hour
@@ -60,7 +65,8 @@ func check(f file, folder string, fault report) *Config {
 		Store: storeOf(f, at), Policy: at(f.Policy.Directory),
 		Cards:   Cards{DefaultMaxAge, card.DefaultCardStates(), card.DefaultHolderStates()},
 		Unblock: Unblock{DefaultLifetime},
-		Limits:  Limits{f.Limits.PerSecond.Or(DefaultPerSecond), f.Limits.Burst.Or(DefaultBurst)},
+		Limits:  limitsOf(f),
+		Observe: Observe{f.Observe.Listen, Tracing{f.Observe.Tracing.Endpoint, at(f.Observe.Tracing.CA), DefaultSample}},
 		Custody: Custody{f.Custody.Approvals.Or(DefaultApprovals), DefaultProposalLifetime, f.Custody.Strict},
 		Log:     or(f.Log.Level, "info"),
 	}
@@ -77,9 +83,8 @@ func check(f file, folder string, fault report) *Config {
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log) {
 		fault("log.level", "%q is not debug, info, warn or error", c.Log)
 	}
-	if c.Limits.PerSecond < 1 || c.Limits.Burst < 1 {
-		fault("limits", "requests_per_second and burst must be 1 or more")
-	}
+	checkLimits(c.Limits, fault)
+	checkObserve(&c.Observe, f, fault)
 	for _, path := range f.TLS.ClientCRL {
 		c.TLS.ClientCRL = append(c.TLS.ClientCRL, at(path))
 	}
@@ -95,6 +100,58 @@ func check(f file, folder string, fault report) *Config {
 	c.Clients = checkClients(f.Clients, c.Operators, fault)
 	c.Profiles = checkProfiles(f.Profiles, fault)
 	return c
+}
+
+// limitsOf has as many requests in progress as keep the sessions busy.
+func limitsOf(f file) Limits {
+	sessions := min(max(f.HSM.Sessions.Or(hsm.DefaultSessions), 1), maxSessions)
+	return Limits{
+		f.Limits.PerSecond.Or(DefaultPerSecond), f.Limits.Burst.Or(DefaultBurst),
+		f.Limits.InProgress.Or(perSession * sessions),
+	}
+}
+
+func checkLimits(l Limits, fault report) {
+	if l.PerSecond < 1 || l.Burst < 1 {
+		fault("limits", "requests_per_second and burst must be 1 or more")
+	}
+	if l.InProgress < 2 || l.InProgress > perSession*maxSessions {
+		fault("limits.in_progress", "must be from 2 to %d", perSession*maxSessions)
+	}
+}
+
+// checkObserve keeps what nobody is asked for a certificate for on this machine.
+func checkObserve(o *Observe, f file, fault report) {
+	if path, ok := strings.CutPrefix(o.Listen, "unix:"); ok {
+		if !filepath.IsAbs(path) || len(path) > maxSocket {
+			fault("observe.listen", "a Unix socket is unix: and an absolute path of %d bytes at most", maxSocket)
+		}
+	} else if address, err := netip.ParseAddrPort(o.Listen); o.Listen != "" && (err != nil || !address.Addr().IsLoopback()) {
+		fault("observe.listen", "must be a loopback address with its port, such as 127.0.0.1:9464, or unix: and a path: nobody who calls there is authenticated")
+	}
+	t := f.Observe.Tracing
+	if t.Sample.given {
+		o.Tracing.Sample = t.Sample.p
+	}
+	if t.Endpoint == "" {
+		if t.CA != "" || t.Sample.given {
+			fault("observe.tracing.endpoint", "is missing; say where the spans go, or leave out tracing")
+		}
+		return
+	}
+	u, err := url.Parse(t.Endpoint)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		fault("observe.tracing.endpoint", "must be a URL such as https://collector.example.org:4318/v1/traces, without a user or a query")
+	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+	default:
+		fault("observe.tracing.endpoint", "must be https, or http to a loopback address")
+	}
+	if t.CA != "" && readable("observe.tracing.ca", o.Tracing.CA, fault) {
+		if _, err := trust.Read(o.Tracing.CA); err != nil {
+			fault("observe.tracing.ca", "%v", err)
+		}
+	}
 }
 
 func checkTLS(t TLS, fault report) {

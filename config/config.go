@@ -35,6 +35,7 @@ type Config struct {
 	Unblock Unblock
 	Limits  Limits
 	Custody Custody
+	Observe Observe
 	Log     string // level
 
 	Clients   []identity.Client
@@ -96,8 +97,24 @@ type HSM struct {
 	Fallbacks []HSM
 }
 
-// Limits says how often one client may call.
-type Limits struct{ PerSecond, Burst int }
+// Limits says how often one client may call, and how many requests of all clients
+// may be in progress.
+type Limits struct{ PerSecond, Burst, InProgress int }
+
+// Observe says what is shown of the server at work.
+type Observe struct {
+	// Listen is where metrics and profiles are: a loopback address with its port, or
+	// "unix:" and a path; empty for nowhere.
+	Listen  string
+	Tracing Tracing
+}
+
+// Tracing says where spans go; without an Endpoint there are none.
+type Tracing struct {
+	Endpoint string  // URL of an OTLP receiver
+	CA       string  // PEM file that its certificate is checked against, empty for the system's
+	Sample   float64 // part of all requests, 0 to 1
+}
 
 // Cards says which states count as active and how old card data may be.
 type Cards struct {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strconv"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -52,9 +53,18 @@ type file struct {
 		Lifetime duration `yaml:"lifetime"`
 	} `yaml:"unblock"`
 	Limits struct {
-		PerSecond whole `yaml:"requests_per_second"`
-		Burst     whole `yaml:"burst"`
+		PerSecond  whole `yaml:"requests_per_second"`
+		Burst      whole `yaml:"burst"`
+		InProgress whole `yaml:"in_progress"`
 	} `yaml:"limits"`
+	Observe struct {
+		Listen  string `yaml:"listen"`
+		Tracing struct {
+			Endpoint string `yaml:"endpoint"`
+			CA       string `yaml:"ca"`
+			Sample   part   `yaml:"sample"`
+		} `yaml:"tracing"`
+	} `yaml:"observe"`
 	Custody struct {
 		Approvals whole    `yaml:"approvals"`
 		Lifetime  duration `yaml:"lifetime"`
@@ -119,6 +129,22 @@ type profile struct {
 
 // whole is a whole number, where one is given.
 type whole = strictyaml.Whole
+
+// part is a part of a whole, from 0 to 1, where one is given.
+type part struct {
+	given bool
+	p     float64
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (p *part) UnmarshalYAML(node *yaml.Node) error {
+	v, err := strconv.ParseFloat(node.Value, 64)
+	if err != nil || v < 0 || v > 1 || v != v {
+		return strictyaml.Misread(node, "a number from 0 to 1, such as 0.01")
+	}
+	*p = part{true, v}
+	return nil
+}
 
 // duration is a duration with its unit, where one is given.
 type duration struct {

@@ -203,6 +203,15 @@ func (g *Group) Calls() (n int64) {
 	return n
 }
 
+// Status tells how the tokens stand, without asking them.
+func (g *Group) Status() []Status {
+	var list []Status
+	for _, t := range g.Tokens() {
+		list = append(list, t.Status())
+	}
+	return list
+}
+
 // TryPINsAgain has every token that refused its PIN try it again, once.
 func (g *Group) TryPINsAgain(ctx context.Context) error {
 	var errs []error

@@ -10,6 +10,9 @@ import (
 	"go.uber.org/zap"
 )
 
+// Overloaded is the code of the problem that those who are turned away are told.
+const Overloaded = codeOverloaded
+
 const (
 	// patience is how long an answer may take, waiting included, before fewer
 	// requests are let in.

@@ -137,6 +137,11 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		return err
 	}
 	defer func() { _ = l.Close() }() // the server closes it too
+	o, err := observerOf(ctx, c.Observe, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, o.close(ctx)) }()
 	where, err := c.Store.Where()
 	if err != nil {
 		return err
@@ -146,7 +151,8 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	return withGroup(ctx, c.HSM, log, func(g *hsm.Group) (err error) {
+	o.store(s)
+	return withGroup(ctx, c.HSM, o.calls(), log, func(g *hsm.Group) (err error) {
 		transport, done, err := transportOf(ctx, c.TLS, g, log)
 		if err != nil {
 			return err
@@ -157,7 +163,7 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 			return err
 		}
 		who := newRegister(c)
-		web, err := wire(c, who, s, g, office, transport, log)
+		web, err := wire(c, who, s, g, office, transport, o, log)
 		if err != nil {
 			return err
 		}
@@ -175,6 +181,7 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 			zap.Int("clients", len(c.Clients)), zap.Int("operators", len(c.Operators)),
 			zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
 			zap.String("version", readVersion().Version))
+		defer o.serve(ctx, c, s, g, web)()
 		started(url)
 		defer onHangup(ctx, func() {
 			who.reload(web, log)
@@ -213,12 +220,12 @@ func onHangup(ctx context.Context, work func()) (stop func()) {
 }
 
 // wire puts the rooms together.
-func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport, log *zap.Logger) (*server.Server, error) {
+func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport, o *observer, log *zap.Logger) (*server.Server, error) {
 	decide, err := policies(c.Policy)
 	if err != nil {
 		return nil, err
 	}
-	desk, err := unblock.New(unblock.Config{
+	desk, err := o.desk(unblock.Config{
 		Cards: s, Profiles: c, Operators: who, Policy: decide, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
@@ -240,14 +247,16 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 	if err != nil {
 		return nil, err
 	}
-	return server.New(server.Config{
+	served := server.Config{
 		Desk: desk, Directory: s, Custody: office, Profiles: c, Operators: who, Clients: c.Clients,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: transport.Config(), StillGood: transport.Check, Console: pages,
-		Rate:   server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst},
+		Rate: server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst}, InProgress: c.Limits.InProgress,
 		Ready:  map[string]func(context.Context) error{"hsm": g.Check, "store": s.Check},
 		Logger: log, Version: readVersion().Version, Now: time.Now,
-	})
+	}
+	o.server(&served)
+	return server.New(served)
 }
 
 // transportOf makes the server's TLS. done gives up the key in the HSM, where it is

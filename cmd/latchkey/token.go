@@ -116,14 +116,16 @@ func withToken(ctx context.Context, m *hsm.Module, from config.HSM, work func(*h
 	return work(t)
 }
 
-// withGroup opens the token and its fallbacks for as long as work takes.
-func withGroup(ctx context.Context, from config.HSM, log *zap.Logger, work func(*hsm.Group) error) (err error) {
+// withGroup opens the token and its fallbacks for as long as work takes. The
+// observer, where there is one, is told of each PKCS#11 call.
+func withGroup(ctx context.Context, from config.HSM, o hsm.Observer, log *zap.Logger, work func(*hsm.Group) error) (err error) {
 	var members []hsm.Member
 	for _, one := range append([]config.HSM{from}, from.Fallbacks...) {
 		c, err := hsmConfig(one, log)
 		if err != nil {
 			return err
 		}
+		c.Observer = o
 		members = append(members, hsm.Member{Path: one.Module, Config: c})
 	}
 	g, err := hsm.OpenGroup(ctx, members)
