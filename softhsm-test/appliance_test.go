@@ -78,7 +78,8 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func (a *appliance) writeConfig(t *testing.T, module string) {
+// writeConfig writes the configuration, with more sections where they are given.
+func (a *appliance) writeConfig(t *testing.T, module string, more ...string) {
 	t.Helper()
 	secrets := t.TempDir() // apart from what the server writes
 	server, err := a.ca.Server("127.0.0.1")
@@ -111,6 +112,7 @@ profiles:
   - {id: gids-aes256, name: GIDS with AES, response_algorithm: aes-ecb, challenge_length: 16, card_key_type: aes256, scheme: latchkey-v1, master_key: master, wrong_responses_survived: unlimited}
   - {id: counted, name: GIDS that counts, response_algorithm: tdes-ecb, challenge_length: 8, card_key_type: tdes3, scheme: latchkey-v1, master_key: master, wrong_responses_survived: 5}
 `, strings.TrimPrefix(a.url, "https://"), certificate, key, clientCA, module, a.token.Label, a.token.PINFile, filepath.Join(a.dir, "latchkey.db"))
+	text += strings.Join(more, "\n")
 	if err := os.WriteFile(a.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
