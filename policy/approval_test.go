@@ -65,14 +65,14 @@ func TestApprovalFaults(t *testing.T) {
 		`@id("2") ` + scope + `@approval("boss") forbid (principal, action == Action::"unblock", resource) unless { context has approver && context.approver.id == "x" };`,
 		`@id("3") ` + scope + `@approval("backend") forbid (principal, action == Action::"unblock", resource) unless { context has approver && context.approver.id == "x" };`,
 		`@id("4") ` + scope + `@approval("supervisor") forbid (principal, action, resource);`,
-		`@id("5") ` + scope + `@aproval("supervisor") forbid (principal, action, resource);`,
+		`@id("5") ` + scope + `@approved("supervisor") forbid (principal, action, resource);`,
 	}, "\n")}})
 	want := []string{
 		"a.cedar:1:23: @approval is for a forbid only",
 		`a.cedar:2:23: @approval "boss" is not a role of a person`,
 		`a.cedar:3:23: @approval "backend" is not a role of a person`,
 		"a.cedar:4:23: @approval has no effect",
-		"a.cedar:5:23: annotation @aproval is not known",
+		"a.cedar:5:23: annotation @approved is not known",
 	}
 	if err == nil {
 		t.Fatal("loaded")
