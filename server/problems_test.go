@@ -46,14 +46,19 @@ func constants(t *testing.T, file string, fits func(name string, typ ast.Expr) b
 	return found
 }
 
-// isCode tells whether a constant is of a type named Code.
+// isCode tells whether a constant is of a type named Code, of whatever package.
 func isCode(_ string, typ ast.Expr) bool {
+	if other, ok := typ.(*ast.SelectorExpr); ok {
+		typ = other.Sel
+	}
 	ident, ok := typ.(*ast.Ident)
 	return ok && ident.Name == "Code"
 }
 
-// custodyCodes lists the codes that custody refuses with.
-func custodyCodes(t *testing.T) []string { return constants(t, "../custody/refusal.go", isCode) }
+// custodyCodes lists the codes that officers are refused with.
+func custodyCodes(t *testing.T) []string {
+	return append(constants(t, "../custody/refusal.go", isCode), constants(t, "../dualcontrol/refusal.go", isCode)...)
+}
 
 // Every code that the use case or the server can refuse with is in the table of
 // problems, and the description lists the same codes.
