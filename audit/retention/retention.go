@@ -1,0 +1,116 @@
+// Package retention takes the bodies of old audit entries away and leaves every proof
+// as it was: their leaves stay in the tree. What no signed checkpoint is over stays,
+// and so does what a sink has not taken yet.
+package retention
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"latchkey/audit"
+)
+
+// Ledger prunes.
+type Ledger interface {
+	Prune(ctx context.Context, upTo int64, e audit.Entry) error
+	// Cursor is the number of the last entry that a sink took.
+	Cursor(ctx context.Context, sink string) (int64, error)
+}
+
+// Config is what pruning goes by.
+type Config struct {
+	Log    audit.Source
+	Ledger Ledger
+	Keep   time.Duration // how long bodies are kept
+	Sinks  []string      // which must have taken them before
+	// Trusted tells of a checkpoint whether it is signed by a key that is known.
+	Trusted func(audit.Checkpoint) error
+	Now     func() time.Time
+}
+
+// Plan is what would be pruned: the bodies after From up to To, none where they are
+// the same.
+type Plan struct {
+	From int64 `json:"from"`
+	To   int64 `json:"to"`
+	// Held says what keeps older bodies from being pruned, if anything does.
+	Held string `json:"held,omitempty"`
+}
+
+// Look tells what would be pruned.
+func (c Config) Look(ctx context.Context) (Plan, error) {
+	head, err := c.Log.Head(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	newest, err := c.Log.Newest(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{From: head.Pruned}
+	if p.To, err = c.olderThan(ctx, head, c.Now().Add(-c.Keep)); err != nil {
+		return Plan{}, err
+	}
+	hold := func(upTo int64, why string) {
+		if upTo < p.To {
+			p.To, p.Held = upTo, why
+		}
+	}
+	switch err := c.Trusted(newest); {
+	case newest.Note == "":
+		hold(0, "no checkpoint is signed")
+	case err != nil:
+		hold(0, "the newest checkpoint: "+err.Error())
+	default:
+		hold(newest.Size, fmt.Sprintf("the newest checkpoint is over %d entries", newest.Size))
+	}
+	for _, sink := range c.Sinks {
+		cursor, err := c.Ledger.Cursor(ctx, sink)
+		if err != nil {
+			return Plan{}, err
+		}
+		hold(cursor, fmt.Sprintf("sink %s has taken %d entries", sink, cursor))
+	}
+	p.To = max(p.To, p.From)
+	return p, nil
+}
+
+// Prune carries out what Look tells of. The entry says who had it done.
+func (c Config) Prune(ctx context.Context, by audit.Entry) (Plan, error) {
+	p, err := c.Look(ctx)
+	if err != nil || p.From == p.To {
+		return p, err
+	}
+	by.Time, by.Action, by.Outcome = c.Now(), audit.AuditPrune, audit.Permit
+	by.Detail = fmt.Sprintf("bodies of entries %d to %d", p.From+1, p.To)
+	return p, c.Ledger.Prune(ctx, p.To, by)
+}
+
+// olderThan finds the last entry that is older than a moment. Entries are in the order
+// of their numbers, and so of their times but for a clock that was set back.
+func (c Config) olderThan(ctx context.Context, head audit.Head, moment time.Time) (int64, error) {
+	var failed error
+	n := sort.Search(int(head.Size-head.Pruned), func(i int) bool {
+		if failed != nil {
+			return true
+		}
+		rows, err := c.Log.Rows(ctx, head.Pruned+1+int64(i), 1)
+		if err == nil && len(rows) == 0 {
+			err = errors.New("an entry is missing")
+		}
+		var e audit.Entry
+		if err == nil {
+			err = json.Unmarshal([]byte(rows[0].Text), &e)
+		}
+		if err != nil {
+			failed = fmt.Errorf("look for entries to prune: %w", err)
+			return true
+		}
+		return !e.Time.Before(moment)
+	})
+	return head.Pruned + int64(n), failed
+}
