@@ -209,8 +209,11 @@ func Prove(ctx context.Context, s Source, sequence int64) (string, error) {
 	return b.String(), nil
 }
 
+// ErrProof says that a proof of an entry does not hold.
+var ErrProof = errors.New("the proof does not hold")
+
 // VerifyProof verifies a proof and gives the entry that it is of. The error is
-// ErrCheckpoint or ErrSignature where that is what is wrong with it.
+// ErrCheckpoint, ErrSignature or ErrProof.
 func VerifyProof(text string, keys []*ecdsa.PublicKey) (Row, Checkpoint, error) {
 	proof, signed, _ := strings.Cut(text, "\n\n")
 	c, err := OpenCheckpoint(signed, keys)
@@ -219,25 +222,25 @@ func VerifyProof(text string, keys []*ecdsa.PublicKey) (Row, Checkpoint, error) 
 	}
 	lines := strings.Split(proof, "\n")
 	if len(lines) < 3 || lines[0] != proofFormat {
-		return Row{}, Checkpoint{}, errors.New("this is no proof of an entry")
+		return Row{}, Checkpoint{}, fmt.Errorf("%w: it is none", ErrProof)
 	}
 	entry, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[1], "extra "))
 	if err != nil {
-		return Row{}, Checkpoint{}, errors.New("the proof holds no entry")
+		return Row{}, Checkpoint{}, fmt.Errorf("%w: it holds no entry", ErrProof)
 	}
 	sequence, _, ok := sequenceOf(string(entry))
 	if !ok || lines[2] != fmt.Sprintf("index %d", sequence-1) {
-		return Row{}, Checkpoint{}, errors.New("the entry is another than the one that the proof is of")
+		return Row{}, Checkpoint{}, fmt.Errorf("%w: its entry is another than the one that it is of", ErrProof)
 	}
 	hashes := make(tlog.RecordProof, len(lines)-3)
 	for i, l := range lines[3:] {
 		if hashes[i], err = tlog.ParseHash(l); err != nil {
-			return Row{}, Checkpoint{}, fmt.Errorf("hash %d of the proof: %w", i+1, err)
+			return Row{}, Checkpoint{}, fmt.Errorf("%w: hash %d: %w", ErrProof, i+1, err)
 		}
 	}
 	leaf := LeafOf(entry)
 	if err := tlog.CheckRecord(hashes, c.Size, c.Root, sequence-1, leaf); err != nil {
-		return Row{}, Checkpoint{}, fmt.Errorf("entry %d is not in the log as this says it: %w", sequence, err)
+		return Row{}, Checkpoint{}, fmt.Errorf("%w: entry %d is not in the log as this says it: %w", ErrProof, sequence, err)
 	}
 	return Row{sequence, string(entry), leaf}, c, nil
 }

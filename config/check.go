@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"latchkey/audit/stream"
 	"latchkey/card"
 	"latchkey/card/family"
 	"latchkey/hsm"
@@ -42,6 +43,10 @@ const (
 	DefaultProposalLifetime = 24 * time.Hour
 	maxApprovals            = 16
 	maxProposalLifetime     = 30 * 24 * time.Hour
+
+	DefaultCheckpointEvery = time.Minute
+	DefaultCheckpointAfter = 10_000 // entries
+	minAuditKeep           = 24 * time.Hour
 )
 
 // report takes one fault: its place in the file, and what to do.
@@ -96,6 +101,7 @@ func check(f file, folder string, fault report) *Config {
 	checkStore(f, c, fault)
 	checkCards(c, f, fault)
 	checkCustody(c, f, fault)
+	checkAudit(c, f, at, fault)
 	c.Operators = checkOperators(f.Operators, fault)
 	c.Clients = checkClients(f.Clients, c.Operators, fault)
 	c.Profiles = checkProfiles(f.Profiles, fault)
@@ -349,6 +355,55 @@ func checkCustody(c *Config, f file, fault report) {
 		if c.Custody.Lifetime < time.Minute || c.Custody.Lifetime > maxProposalLifetime {
 			fault("custody.lifetime", "must be from 1m to 720h")
 		}
+	}
+}
+
+func checkAudit(c *Config, f file, at func(string) string, fault report) {
+	a := f.Audit
+	c.Audit = Audit{
+		Key: a.Key, CheckpointEvery: a.CheckpointEvery.or(DefaultCheckpointEvery),
+		CheckpointAfter: int64(a.CheckpointAfter.Or(DefaultCheckpointAfter)), CheckpointFile: at(a.CheckpointFile), Keep: a.Keep.d,
+	}
+	if c.Audit.CheckpointEvery < time.Second || c.Audit.CheckpointEvery > 24*time.Hour {
+		fault("audit.checkpoint_every", "must be from 1s to 24h")
+	}
+	if c.Audit.CheckpointAfter < 1 {
+		fault("audit.checkpoint_after", "must be 1 or more")
+	}
+	if a.Key == "" && a.CheckpointFile != "" {
+		fault("audit.checkpoint_file", "checkpoints take a key: name it in audit.key")
+	}
+	if a.Keep.given && !a.Keep.none {
+		if c.Audit.Keep < minAuditKeep {
+			fault("audit.keep", "must be 24h or more, or none")
+		}
+		if a.Key == "" {
+			fault("audit.keep", "entries are pruned behind signed checkpoints alone: name a key in audit.key")
+		}
+	}
+	names := make(map[string]bool)
+	for i, s := range a.Sinks {
+		place := fmt.Sprintf("audit.sinks[%d]", i)
+		sink := stream.Sink{
+			Name: s.Name, Kind: s.Kind, Format: or(s.Format, stream.JSON), Path: at(s.Path), Address: s.Address, URL: s.URL,
+			CA: at(s.CA), Certificate: at(s.Certificate), Key: at(s.Key), TokenFile: at(s.TokenFile),
+		}
+		if err := sink.Faults(); err != nil {
+			fault(place, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+		if names[s.Name] {
+			fault(place+".name", "another sink is called %s; its cursor goes by its name", s.Name)
+		}
+		names[s.Name] = true
+		for _, file := range []struct {
+			key, path string
+			secret    bool
+		}{{"ca", sink.CA, false}, {"certificate", sink.Certificate, false}, {"key", sink.Key, true}, {"token_file", sink.TokenFile, true}} {
+			if file.path != "" && readable(place+"."+file.key, file.path, fault) && file.secret {
+				private(place+"."+file.key, file.path, fault)
+			}
+		}
+		c.Audit.Sinks = append(c.Audit.Sinks, sink)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"latchkey/audit/stream"
 	"latchkey/card"
 	"latchkey/config/strictyaml"
 	"latchkey/hsm"
@@ -36,6 +37,7 @@ type Config struct {
 	Limits  Limits
 	Custody Custody
 	Observe Observe
+	Audit   Audit
 	Log     string // level
 
 	Clients   []identity.Client
@@ -133,6 +135,18 @@ type Custody struct {
 	Lifetime  time.Duration // of a proposal
 	// Strict has keys that are not in the ledger count as not yet active.
 	Strict bool
+}
+
+// Audit says how the audit log is signed, kept and sent on.
+type Audit struct {
+	// Key is the label of the key pair in the token that signs checkpoints, empty
+	// where none are signed.
+	Key             string
+	CheckpointEvery time.Duration
+	CheckpointAfter int64         // entries
+	CheckpointFile  string        // file or folder, empty for none
+	Keep            time.Duration // how long entries keep their bodies, 0 for ever
+	Sinks           []stream.Sink
 }
 
 // Faults is every fault of a configuration file, each with its place.

@@ -124,6 +124,7 @@ func TestDefaults(t *testing.T) {
 		Limits:  config.Limits{PerSecond: 50, Burst: 100, InProgress: 256},
 		Observe: config.Observe{Tracing: config.Tracing{Sample: 0.01}},
 		Custody: config.Custody{Approvals: 1, Lifetime: 24 * time.Hour},
+		Audit:   config.Audit{CheckpointEvery: time.Minute, CheckpointAfter: 10_000},
 		Log:     "info",
 		Clients: []identity.Client{{
 			Name: "idm", Subject: "CN=idm,O=Example", Roles: []identity.Role{identity.Backend}, NamesOperators: true,
@@ -259,10 +260,22 @@ func TestFaults(t *testing.T) {
 		old, with string
 		want      []string // empty: no fault
 	}{
-		"listen on all":        {"tls:", "listen: ':8443'\ntls:", nil},
-		"listen by IPv6":       {"tls:", "listen: '[::1]:0'\ntls:", nil},
-		"listen without port":  {"tls:", "listen: '127.0.0.1:'\ntls:", []string{`listen: "" is not a port from 0 to 65535`}},
-		"listen on no port":    {"tls:", "listen: '127.0.0.1:70000'\ntls:", []string{`listen: "70000" is not a port from 0 to 65535`}},
+		"listen on all":       {"tls:", "listen: ':8443'\ntls:", nil},
+		"listen by IPv6":      {"tls:", "listen: '[::1]:0'\ntls:", nil},
+		"listen without port": {"tls:", "listen: '127.0.0.1:'\ntls:", []string{`listen: "" is not a port from 0 to 65535`}},
+		"listen on no port":   {"tls:", "listen: '127.0.0.1:70000'\ntls:", []string{`listen: "70000" is not a port from 0 to 65535`}},
+		"audit without a key": {"tls:", "audit: {keep: 48h, checkpoint_file: c, checkpoint_every: 1ms, checkpoint_after: 0}\ntls:", []string{
+			"audit.checkpoint_every: must be from 1s to 24h", "audit.checkpoint_after: must be 1 or more",
+			"audit.checkpoint_file: checkpoints take a key: name it in audit.key", "audit.keep: entries are pruned behind signed checkpoints alone: name a key in audit.key",
+		}},
+		"audit kept for an hour": {"tls:", "audit: {key: k, keep: 1h}\ntls:", []string{"audit.keep: must be 24h or more, or none"}},
+		"audit kept for ever":    {"tls:", "audit: {keep: none}\ntls:", nil},
+		"sinks": {"tls:", "audit: {sinks: [{name: a, kind: file, path: x}, {name: a, kind: webhook, url: 'http://h', path: y, key: none}, {kind: fax, format: xml}]}\ntls:", []string{
+			"audit.sinks[1]: certificate and key go together; path is for files; url must be https://..., without a password",
+			"audit.sinks[1].name: another sink is called a; its cursor goes by its name",
+			"audit.sinks[1].key: stat DIR/none: no such file or directory",
+			"audit.sinks[2]: name is missing; format must be json or cef; kind must be file, syslog or webhook",
+		}},
 		"key twice":            {"tls:", "listen: a:1\nlisten: a:2\ntls:", []string{`line 3: mapping key "listen" already defined at line 2`}},
 		"unknown key in hsm":   {token, token + ", slot: 0", []string{`line 3: unknown key "slot"`}},
 		"unknown key in token": {token, "token: {label: a, slot: 0}", []string{`line 3: unknown key "slot"`}},

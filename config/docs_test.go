@@ -63,12 +63,13 @@ func TestExample(t *testing.T) {
 	if len(c.Clients) != 3 || len(c.Operators) != 2 || len(c.Profiles) != 6 {
 		t.Errorf("%d clients, %d operators, %d profiles", len(c.Clients), len(c.Operators), len(c.Profiles))
 	}
-	shown := []any{c.Listen, c.Store, c.Cards, c.Unblock, c.Custody, c.Log}
+	shown := []any{c.Listen, c.Store, c.Cards, c.Unblock, c.Custody, c.Audit, c.Log}
 	defaults := []any{
 		config.DefaultListen, config.Store{Path: filepath.Join(dir, config.DefaultStore)},
 		config.Cards{MaxAge: config.DefaultMaxAge, States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates()},
 		config.Unblock{Lifetime: config.DefaultLifetime},
-		config.Custody{Approvals: config.DefaultApprovals, Lifetime: config.DefaultProposalLifetime}, "info",
+		config.Custody{Approvals: config.DefaultApprovals, Lifetime: config.DefaultProposalLifetime},
+		config.Audit{CheckpointEvery: config.DefaultCheckpointEvery, CheckpointAfter: config.DefaultCheckpointAfter}, "info",
 	}
 	if diff := cmp.Diff(defaults, shown); diff != "" {
 		t.Errorf("the example differs from the defaults (-default +shown):\n%s", diff)

@@ -70,6 +70,14 @@ type file struct {
 		Lifetime  duration `yaml:"lifetime"`
 		Strict    bool     `yaml:"strict"`
 	} `yaml:"custody"`
+	Audit struct {
+		Key             string      `yaml:"key"`
+		CheckpointEvery duration    `yaml:"checkpoint_every"`
+		CheckpointAfter whole       `yaml:"checkpoint_after"`
+		CheckpointFile  string      `yaml:"checkpoint_file"`
+		Keep            duration    `yaml:"keep"`
+		Sinks           []auditSink `yaml:"sinks"`
+	} `yaml:"audit"`
 	Log struct {
 		Level string `yaml:"level"`
 	} `yaml:"log"`
@@ -90,6 +98,20 @@ type token struct {
 		Env  string `yaml:"env"`
 		FD   whole  `yaml:"fd"`
 	} `yaml:"pin"`
+}
+
+// auditSink is a place that the audit log's entries are sent to.
+type auditSink struct {
+	Name        string `yaml:"name"`
+	Kind        string `yaml:"kind"`
+	Format      string `yaml:"format"`
+	Path        string `yaml:"path"`
+	Address     string `yaml:"address"`
+	URL         string `yaml:"url"`
+	CA          string `yaml:"ca"`
+	Certificate string `yaml:"certificate"`
+	Key         string `yaml:"key"`
+	TokenFile   string `yaml:"token_file"`
 }
 
 type client struct {

@@ -48,6 +48,7 @@ const (
 	codeProfileUnknown = "profile-unknown"
 	codeSyncUnknown    = "card-sync-unknown"
 	codeSyncConflict   = "card-sync-conflict"
+	codeEntryUnproved  = "entry-unproved"
 	codeInternal       = "internal-error"
 )
 
@@ -117,6 +118,7 @@ func problems() []problem {
 		{string(unblock.HSMUnavailable), http.StatusServiceUnavailable, "The HSM is not available", "Try again later. Nothing was given out."},
 		{string(unblock.AuditUnavailable), http.StatusServiceUnavailable, "The audit log cannot be written", "Try again later. Nothing was given out."},
 		{string(unblock.StoreUnavailable), http.StatusServiceUnavailable, "The store is not available", "Try again later. Nothing was given out."},
+		{codeEntryUnproved, http.StatusNotFound, "The entry of the audit log cannot be proved", "Wait a minute for the next checkpoint, or look for the entry in an export. A pruned entry is proved by an export from before."},
 		{codeInternal, http.StatusInternalServerError, "Something went wrong in the server", "Tell an administrator the request's ID; the server's log says why."},
 	}
 }

@@ -32,6 +32,7 @@ func (s *Server) routes() []route {
 		writers  = []identity.Role{identity.Backend, identity.Administrator}
 		admins   = []identity.Role{identity.Administrator}
 		officers = []identity.Role{identity.SecurityOfficer}
+		auditors = []identity.Role{identity.Auditor}
 		watchers = []identity.Role{identity.SecurityOfficer, identity.Auditor}
 		everyone = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor, identity.Administrator, identity.SecurityOfficer, identity.Auditor}
 	)
@@ -66,6 +67,10 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/key-proposals/{id}/reject", s.rejectProposal, officers},
 		{http.MethodPost, "/v1/key-proposals/{id}/withdraw", s.withdrawProposal, officers},
 		{http.MethodGet, "/v1/transport-key", s.getTransportKey, officers},
+
+		{http.MethodGet, "/v1/audit", s.exportAudit, auditors},
+		{http.MethodGet, "/v1/audit/state", s.getAuditState, watchers},
+		{http.MethodGet, "/v1/audit/{sequence}/proof", s.proveAudit, auditors},
 
 		{http.MethodGet, "/healthz", s.getHealth, nil},
 		{http.MethodGet, "/readyz", s.getReadiness, nil},

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"latchkey/audit"
+	"latchkey/audit/stream"
 	"latchkey/card"
 	"latchkey/custody"
 	"latchkey/dualcontrol"
@@ -88,6 +89,16 @@ type Custody interface {
 	TransportKey(ctx context.Context, who dualcontrol.Officer) (custody.TransportKey, error)
 }
 
+// AuditLog is the audit log as auditors see it.
+type AuditLog interface {
+	audit.Source
+	Append(ctx context.Context, e audit.Entry) error
+	// Sign has a checkpoint signed over all entries, if there is a key for it.
+	Sign(ctx context.Context) error
+	// Sinks tells how far each sink has come.
+	Sinks(ctx context.Context) ([]stream.Status, error)
+}
+
 // DefaultInProgress is how many requests may be in progress where nothing else is
 // configured: what keeps an HSM with eight sessions busy, and each of them for no
 // more than 32 answers.
@@ -99,6 +110,7 @@ type Config struct {
 	Desk      Desk
 	Directory Directory
 	Custody   Custody
+	Audit     AuditLog
 	Profiles  unblock.Profiles
 	Operators unblock.Operators
 	Clients   []identity.Client
@@ -151,7 +163,7 @@ var openAPI []byte
 // New makes a Server, or says what is wrong with its configuration.
 func New(c Config) (*Server, error) {
 	for name, missing := range map[string]bool{
-		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil,
+		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Audit": c.Audit == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
 		"TLS": c.TLS == nil, "Logger": c.Logger == nil, "Now": c.Now == nil,
 	} {

@@ -197,7 +197,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	config := Config{
-		Desk: desk, Directory: w.store, Custody: office, Profiles: worldProfiles(), Operators: worldOperators(), Clients: worldClients(),
+		Desk: desk, Directory: w.store, Custody: office, Audit: &auditWorld{Log: w.store.Log(), Store: w.store}, Profiles: worldProfiles(), Operators: worldOperators(), Clients: worldClients(),
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		TLS: &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate.TLS()},

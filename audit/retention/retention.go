@@ -114,3 +114,19 @@ func (c Config) olderThan(ctx context.Context, head audit.Head, moment time.Time
 	})
 	return head.Pruned + int64(n), failed
 }
+
+// Run prunes from time to time until the context ends. What goes wrong is told of.
+func (c Config) Run(ctx context.Context, every time.Duration, tell func(Plan, error)) {
+	look := time.NewTicker(every)
+	defer look.Stop()
+	for {
+		if p, err := c.Prune(ctx, audit.Entry{Client: "latchkey"}); ctx.Err() == nil && (err != nil || p.From != p.To) {
+			tell(p, err)
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

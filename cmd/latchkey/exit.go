@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"latchkey/audit"
 	"latchkey/ceremony"
 	"latchkey/config"
 	"latchkey/config/strictyaml"
@@ -41,10 +42,10 @@ func exitCodesTopic() *cobra.Command {
 		Long: `Every command exits with one of these codes:
 
     0  done; for serve and demo also: stopped by SIGINT or SIGTERM
-    1  failed: a known-answer test failed, the doctor found something unfit, policies
-       have faults or decide a case otherwise than expected, a profile
-       does not give the response that it should, an officer broke a ceremony off,
-       or something went wrong that no other code names
+    1  failed: an audit log was tampered with, a known-answer test failed, the doctor
+       found something unfit, policies have faults or decide a case otherwise than
+       expected, a profile does not give the response that it should, an officer broke a
+       ceremony off, or something went wrong that no other code names
     2  wrong use: the arguments or the configuration have faults, or a file that
        they name cannot be used; nothing was tried
     3  refused: the server or the token says no, and will again
@@ -110,7 +111,8 @@ func exitCode(err error) int {
 	case errors.Is(err, hsm.ErrToken), errors.As(err, &outage) && outage.Unavailable():
 		return exitUnavailable
 	case errors.Is(err, hsm.ErrKeyUnknown), errors.Is(err, hsm.ErrKeyUnfit), errors.Is(err, hsm.ErrInput),
-		errors.Is(err, ceremony.ErrRefused), errors.Is(err, ceremony.ErrRecord), errors.As(err, &unable), errors.As(err, &declined):
+		errors.Is(err, ceremony.ErrRefused), errors.Is(err, ceremony.ErrRecord), errors.As(err, &unable), errors.As(err, &declined),
+		errors.Is(err, audit.ErrExport), errors.Is(err, audit.ErrCheckpoint), errors.Is(err, audit.ErrSignature), errors.Is(err, audit.ErrProof), errors.Is(err, audit.ErrUnproved):
 		return exitRefused
 	}
 	return exitFailed

@@ -17,6 +17,7 @@ const (
 	groupClient   = "client"
 	groupToken    = "token"
 	groupCeremony = "ceremony"
+	groupAudit    = "audit"
 )
 
 func newRoot(a *app) *cobra.Command {
@@ -41,12 +42,13 @@ the holder set a new PIN.`,
 		&cobra.Group{ID: groupClient, Title: "Server clients"},
 		&cobra.Group{ID: groupToken, Title: "On the HSM"},
 		&cobra.Group{ID: groupCeremony, Title: "Key ceremonies"},
+		&cobra.Group{ID: groupAudit, Title: "The audit log"},
 	)
 	root.AddCommand(
 		newServe(a), newDemo(a), newProfile(a), newPolicy(a),
 		newUnblock(a), newProcess(a), newCard(a), newCardType(a),
 		newHSM(a), newDoctor(a), newKey(a), newRespond(a), newKAT(a),
-		newCeremony(a),
+		newCeremony(a), newAudit(a),
 		newVersion(a), exitCodesTopic(),
 	)
 	return root

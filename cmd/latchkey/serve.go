@@ -163,7 +163,12 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 			return err
 		}
 		who := newRegister(c)
-		web, err := wire(c, who, s, g, office, transport, o, log)
+		kept, err := keepLog(ctx, c, s, g, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, kept.stop()) }()
+		web, err := wire(c, who, s, g, office, transport, kept, o, log)
 		if err != nil {
 			return err
 		}
@@ -220,7 +225,7 @@ func onHangup(ctx context.Context, work func()) (stop func()) {
 }
 
 // wire puts the rooms together.
-func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport, o *observer, log *zap.Logger) (*server.Server, error) {
+func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport, kept *auditLog, o *observer, log *zap.Logger) (*server.Server, error) {
 	decide, err := policies(c.Policy)
 	if err != nil {
 		return nil, err
@@ -252,8 +257,8 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: transport.Config(), StillGood: transport.Check, Console: pages,
 		Rate: server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst}, InProgress: c.Limits.InProgress,
-		Ready:  map[string]func(context.Context) error{"hsm": g.Check, "store": s.Check},
-		Logger: log, Version: readVersion().Version, Now: time.Now,
+		Ready: map[string]func(context.Context) error{"hsm": g.Check, "store": s.Check},
+		Audit: auditServed{s.Log(), s, kept}, Logger: log, Version: readVersion().Version, Now: time.Now,
 	}
 	o.server(&served)
 	return server.New(served)

@@ -212,6 +212,32 @@ func (c *Client) TransportKey(ctx context.Context) (TransportKey, error) {
 	return call[TransportKey](ctx, c, http.MethodGet, "/v1/transport-key", nil)
 }
 
+// ExportAudit copies an export of the audit log from an entry on. It takes as long as
+// it takes; audit.Verify tells whether it is whole.
+func (c *Client) ExportAudit(ctx context.Context, from int64, to io.Writer) error {
+	r, err := c.send(ctx, http.MethodGet, fmt.Sprintf("/v1/audit?from=%d", from), "", nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Body.Close() }() // only read from
+	if _, err := io.Copy(to, r.Body); err != nil {
+		return fmt.Errorf("the export broke off: %w", err)
+	}
+	return nil
+}
+
+// AuditState tells how the audit log stands.
+func (c *Client) AuditState(ctx context.Context) (AuditState, error) {
+	return call[AuditState](ctx, c, http.MethodGet, "/v1/audit/state", nil)
+}
+
+// ProveAudit gives the proof that an entry is in the audit log, as C2SP tlog-proof has
+// it.
+func (c *Client) ProveAudit(ctx context.Context, sequence int64) (string, error) {
+	p, err := call[AuditProof](ctx, c, http.MethodGet, fmt.Sprintf("/v1/audit/%d/proof", sequence), nil)
+	return p.Proof, err
+}
+
 // Problem tells what a problem code means and what can be done about it.
 func (c *Client) Problem(ctx context.Context, code string) (ProblemKind, error) {
 	return call[ProblemKind](ctx, c, http.MethodGet, "/problems/"+url.PathEscape(code), nil)
