@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"sync/atomic"
 	"time"
 
@@ -77,6 +78,17 @@ func work(ctx context.Context, text string) error {
 	if err := json.Unmarshal([]byte(text), &t); err != nil {
 		return err
 	}
+	// For whoever looks for what is hot.
+	if file := os.Getenv("LATCHKEY_BENCH_PROFILE"); file != "" && t.Kind != "load" {
+		out, err := os.Create(file + "." + t.Kind)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(out); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	kinds := map[string]func(context.Context, task) (figures, error){"raw": rawTier, "hsm": hsmTier, "unblock": unblockTier, "load": load}
 	f, err := kinds[t.Kind](ctx, t)
 	if err != nil {
@@ -104,6 +116,7 @@ func rawTier(ctx context.Context, t task) (figures, error) {
 		if err != nil {
 			return figures{}, err
 		}
+		defer func() { _ = r.Close() }() // the process ends with it
 		answers = append(answers, r.Answer)
 	}
 	return during(ctx, t.Slice, answers)
