@@ -85,15 +85,15 @@ func eachSubtree(size int64, do func(level int, place int64)) {
 	}
 }
 
-// growing is a tree that leaves are added to, of which no more is kept than its
+// Growing is a tree that leaves are added to, of which no more is kept than its
 // root takes: the roots of its complete subtrees, the largest first.
-type growing struct {
+type Growing struct {
 	size int64
 	tops []Hash
 }
 
-// add adds a leaf.
-func (g *growing) add(leaf Hash) {
+// Add adds a leaf.
+func (g *Growing) Add(leaf Hash) {
 	for n := g.size; n&1 == 1; n >>= 1 {
 		last := len(g.tops) - 1
 		leaf, g.tops = tlog.NodeHash(g.tops[last], leaf), g.tops[:last]
@@ -102,8 +102,8 @@ func (g *growing) add(leaf Hash) {
 	g.size++
 }
 
-// root is the root of the tree as it is.
-func (g *growing) root() Hash {
+// Root is the root of the tree as it is.
+func (g *Growing) Root() Hash {
 	if g.size == 0 {
 		empty, _ := tlog.TreeHash(0, nil) // reads nothing, so nothing fails
 		return empty

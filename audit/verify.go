@@ -79,7 +79,7 @@ type verifier struct {
 	header *header
 	ended  *end
 
-	tree   growing
+	tree   Growing
 	broken bool // leaves are missing, so no later root can be computed
 
 	// group is the leaves of the entries that come now, the first of which is number
@@ -145,14 +145,14 @@ func (v *verifier) begin(text []byte) error {
 		return fmt.Errorf("%w: its header contradicts itself", ErrExport)
 	}
 	v.header, v.next, v.first = h, h.From, h.From
-	v.tree = growing{size: h.From - 1, tops: h.Before}
+	v.tree = Growing{size: h.From - 1, tops: h.Before}
 	v.compare()
 	return nil
 }
 
 // compare compares the tree with the older checkpoint, where it is as large as that.
 func (v *verifier) compare() {
-	if v.older != nil && !v.broken && v.tree.size == v.older.Size && v.tree.size > 0 && v.tree.root() != v.older.Root {
+	if v.older != nil && !v.broken && v.tree.size == v.older.Size && v.tree.size > 0 && v.tree.Root() != v.older.Root {
 		v.find(finding{what: fmt.Sprintf("the older checkpoint over %d entries does not fit: something in entries 1 to %d was changed since, or this is another log", v.older.Size, v.older.Size)})
 	}
 }
@@ -185,7 +185,7 @@ func (v *verifier) leaves(l leaves) {
 // advance adds leaves of the group to the tree, up to that size.
 func (v *verifier) advance(size int64) {
 	for v.added < len(v.group) && v.first+int64(v.added) <= size {
-		v.tree.add(v.group[v.added])
+		v.tree.Add(v.group[v.added])
 		v.added++
 		v.compare()
 	}
@@ -286,7 +286,7 @@ func (v *verifier) checkpoint(text string) {
 		v.unfit = true
 	case c.Size < v.tree.size:
 		v.find(finding{what: fmt.Sprintf("the checkpoint over %d entries stands after entry %d", c.Size, v.tree.size)})
-	case c.Root != v.tree.root():
+	case c.Root != v.tree.Root():
 		v.find(finding{what: fmt.Sprintf("the checkpoint over %d entries does not fit: something in entries %d to %d was changed, cut or inserted", c.Size, max(v.signed, 0)+1, c.Size)})
 		v.unfit = true
 	default:

@@ -89,7 +89,7 @@ func exportOf(t testing.TB, entries int, sizes ...int64) (string, *ecdsa.Private
 
 // The tree that grows leaf by leaf has the roots that the library computes.
 func TestGrowing(t *testing.T) {
-	var g growing
+	var g Growing
 	var stored []Hash
 	reader := tlog.HashReaderFunc(func(indexes []int64) (list []Hash, err error) {
 		for _, i := range indexes {
@@ -99,7 +99,7 @@ func TestGrowing(t *testing.T) {
 	})
 	for n := int64(0); n < 600; n++ {
 		want, err := tlog.TreeHash(n, reader)
-		if err != nil || g.root() != want {
+		if err != nil || g.Root() != want {
 			t.Fatalf("root over %d: %v", n, err)
 		}
 		text := fmt.Append(nil, n)
@@ -108,7 +108,7 @@ func TestGrowing(t *testing.T) {
 			t.Fatal(err)
 		}
 		stored = append(stored, hashes...)
-		g.add(LeafOf(text))
+		g.Add(LeafOf(text))
 	}
 }
 

@@ -23,6 +23,10 @@ type database struct {
 	dialect         goose.Dialect
 	steps           string // folder of its migrations
 	locker          lock.SessionLocker
+	// there lists the tables; disarm takes the triggers away that guard them against
+	// changes, and gives the function that brings them back.
+	there  func(context.Context, *sql.Tx) ([]string, error)
+	disarm func(context.Context, *sql.Tx) (arm func() error, err error)
 	// explain says what the database's errors mean for whoever opens it.
 	explain func(error) error
 	release func() error
@@ -62,6 +66,15 @@ func (p *pool) ExecContext(ctx context.Context, query string, args ...any) (sql.
 // There is no way down: the way back to an older version is the backup that was
 // made before the upgrade.
 func (d *database) migrate(ctx context.Context) error {
+	newest, err := latest()
+	if err != nil {
+		return err
+	}
+	return d.migrateTo(ctx, newest)
+}
+
+// migrateTo is migrate up to a version.
+func (d *database) migrateTo(ctx context.Context, version int64) error {
 	files, err := fs.Sub(migrations, d.steps)
 	if err != nil {
 		return err
@@ -82,6 +95,6 @@ func (d *database) migrate(ctx context.Context) error {
 		return fmt.Errorf("%w: its schema is version %d and this program knows %d; run the newer version, or restore the backup made before the upgrade",
 			ErrNewer, has, knows)
 	}
-	_, err = steps.Up(ctx)
+	_, err = steps.UpTo(ctx, version)
 	return err
 }

@@ -97,7 +97,7 @@ func openPostgres(ctx context.Context, where string) (*database, error) {
 			},
 		}},
 		dialect: goose.DialectPostgres, steps: "migrations/postgres", locker: locker,
-		explain: explainPostgres, release: release,
+		there: tablesOfServer, disarm: disarmServer, explain: explainPostgres, release: release,
 	}, nil
 }
 
@@ -160,4 +160,25 @@ func explainPostgres(err error) error {
 		}
 	}
 	return err
+}
+
+func tablesOfServer(ctx context.Context, t *sql.Tx) ([]string, error) {
+	return names(t.QueryContext(ctx, `SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename`))
+}
+
+// disarmServer turns the triggers off, and on again.
+func disarmServer(ctx context.Context, t *sql.Tx) (arm func() error, err error) {
+	tables, err := tablesOfServer(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	each := func(do string) error {
+		for _, table := range tables {
+			if _, err := t.ExecContext(ctx, `ALTER TABLE `+pgx.Identifier{table}.Sanitize()+` `+do+` TRIGGER USER`); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return func() error { return each("ENABLE") }, each("DISABLE")
 }

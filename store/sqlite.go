@@ -46,6 +46,7 @@ func openSQLite(ctx context.Context, path string) (*database, error) {
 	return &database{
 		readers: &pool{DB: readers, bind: same}, writer: &pool{DB: writer, bind: same},
 		dialect: goose.DialectSQLite3, steps: "migrations", explain: explain,
+		there: tablesOfFile, disarm: disarmFile,
 		// The writer's connection goes last: closing it moves the -wal into the database.
 		release: func() error { return errors.Join(readers.Close(), writer.Close(), lock.Close()) },
 	}, nil
@@ -144,4 +145,37 @@ func explain(err error) error {
 		}
 	}
 	return err
+}
+
+func tablesOfFile(ctx context.Context, t *sql.Tx) ([]string, error) {
+	return names(t.QueryContext(ctx, `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`))
+}
+
+// names collects a column of text.
+func names(rows *sql.Rows, err error) ([]string, error) {
+	if err != nil {
+		return nil, err
+	}
+	return collect(rows, func(row scanner) (name string, err error) { return name, row.Scan(&name) })
+}
+
+// disarmFile drops the triggers, and makes them again.
+func disarmFile(ctx context.Context, t *sql.Tx) (arm func() error, err error) {
+	triggers, err := names(t.QueryContext(ctx, `SELECT sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name`))
+	if err != nil {
+		return nil, err
+	}
+	drops, err := names(t.QueryContext(ctx, `SELECT 'DROP TRIGGER "' || name || '"' FROM sqlite_schema WHERE type = 'trigger'`))
+	if err != nil {
+		return nil, err
+	}
+	each := func(statements []string) error {
+		for _, statement := range statements {
+			if _, err := t.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return func() error { return each(triggers) }, each(drops)
 }
