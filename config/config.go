@@ -179,6 +179,15 @@ func LoadHSM(path string) (HSM, error) {
 	return c.HSM, nil
 }
 
+// LoadStore reads the file for its store section alone.
+func LoadStore(path string) (Store, error) {
+	c, err := load(path, func(place string) bool { return place == "store" || strings.HasPrefix(place, "store.") })
+	if err != nil {
+		return Store{}, err
+	}
+	return c.Store, nil
+}
+
 // load reads the file and lists the faults in the places that matter; text that
 // cannot be read matters wherever it is.
 func load(path string, matters func(place string) bool) (*Config, error) {
