@@ -119,6 +119,7 @@ func problems() []problem {
 		{string(unblock.AuditUnavailable), http.StatusServiceUnavailable, "The audit log cannot be written", "Try again later. Nothing was given out."},
 		{string(unblock.StoreUnavailable), http.StatusServiceUnavailable, "The store is not available", "Try again later. Nothing was given out."},
 		{codeEntryUnproved, http.StatusNotFound, "The entry of the audit log cannot be proved", "Wait a minute for the next checkpoint, or look for the entry in an export. A pruned entry is proved by an export from before."},
+		{string(unblock.CardSourceUnavailable), http.StatusServiceUnavailable, "The source of card data cannot be asked", "Try again later; the server's log says why. Nothing was given out."},
 		{codeInternal, http.StatusInternalServerError, "Something went wrong in the server", "Tell an administrator the request's ID; the server's log says why."},
 	}
 }

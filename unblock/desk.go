@@ -198,7 +198,7 @@ func (d *Desk) cardFound(ctx context.Context, a *attempt) *Refusal {
 	case errors.Is(err, card.ErrNotFound):
 		return refuse(CardUnknown, "No card has this serial number. Check it, character by character.")
 	case err != nil:
-		return fail(StoreUnavailable, "The card could not be looked up. Try again later.", err)
+		return CardUnread(err)
 	}
 	// What is counted, written down and derived from is the card that was found.
 	a.serial = a.card.Serial

@@ -15,12 +15,16 @@ var (
 	ErrConflict = errors.New("the process was changed meanwhile")
 	// ErrAttempts says that the card's unconfirmed responses have reached the limit.
 	ErrAttempts = errors.New("the card has no attempt left to give")
+	// ErrCardSource says that the source which knows the card could not be asked, or
+	// did not answer in a way that can be trusted. Cards gives it, not a Ledger.
+	ErrCardSource = errors.New("the source of card data cannot be asked")
 	// ErrGrounds says that what the checks were passed on was changed by somebody
 	// else meanwhile.
 	ErrGrounds = errors.New("the card, its type or its master key was changed meanwhile")
 )
 
-// Cards finds card data. It gives card.ErrNotFound for what is not there.
+// Cards finds card data. It gives card.ErrNotFound for what is not there, and
+// ErrCardSource where that is not known.
 type Cards interface {
 	Card(ctx context.Context, serial string) (card.Card, error)
 	CardType(ctx context.Context, id string) (card.Type, error)

@@ -1,5 +1,7 @@
 package unblock
 
+import "errors"
+
 import "time"
 
 // Code names one reason for saying no. Codes are stable: they are the last part
@@ -31,8 +33,10 @@ const (
 	HSMRefused       Code = "hsm-refused"
 	AuditUnavailable Code = "audit-unavailable"
 	StoreUnavailable Code = "store-unavailable"
-	PolicyFailed     Code = "policy-failed"
-	ProfileUnusable  Code = "profile-unusable"
+	// CardSourceUnavailable is a Cards that gave ErrCardSource.
+	CardSourceUnavailable Code = "card-source-unavailable"
+	PolicyFailed          Code = "policy-failed"
+	ProfileUnusable       Code = "profile-unusable"
 
 	ProcessUnknown     Code = "process-unknown"
 	ProcessAnswered    Code = "process-answered"
@@ -71,7 +75,7 @@ func (r *Refusal) Unwrap() error { return r.cause }
 // from a check that did.
 func (r *Refusal) failure() bool {
 	switch r.Code {
-	case HSMUnavailable, HSMRefused, AuditUnavailable, StoreUnavailable, PolicyFailed, ProfileUnusable:
+	case HSMUnavailable, HSMRefused, AuditUnavailable, StoreUnavailable, CardSourceUnavailable, PolicyFailed, ProfileUnusable:
 		return true
 	default:
 		return false
@@ -81,6 +85,14 @@ func (r *Refusal) failure() bool {
 // Unavailable is the refusal of a room above that asked the store by itself and
 // got no answer; the cause is for our own log.
 func Unavailable(detail string, cause error) *Refusal { return fail(StoreUnavailable, detail, cause) }
+
+// CardUnread is the refusal where Cards could not find out about a card.
+func CardUnread(cause error) *Refusal {
+	if errors.Is(cause, ErrCardSource) {
+		return fail(CardSourceUnavailable, "The card's data could not be looked up where it comes from. Try again later.", cause)
+	}
+	return fail(StoreUnavailable, "The card could not be looked up. Try again later.", cause)
+}
 
 func refuse(code Code, detail string) *Refusal { return &Refusal{Code: code, Detail: detail} }
 
