@@ -83,6 +83,35 @@ type Type struct {
 // UnblockRemoteIn tells whether the use case is on for cards in the given state.
 func (t Type) UnblockRemoteIn(state string) bool { return t.UnblockRemote[state] }
 
+// Changes says what of the type differs from how it was before, for people: "name",
+// and each switch that was turned. A switch that is not there is off.
+func (t Type) Changes(before Type) []string {
+	var list []string
+	for _, f := range []struct{ name, was, is string }{{"name", before.Name, t.Name}, {"profile", before.Profile, t.Profile}} {
+		if f.was != f.is {
+			list = append(list, fmt.Sprintf("%s was %s, is %s", f.name, f.was, f.is))
+		}
+	}
+	states := maps.Clone(before.UnblockRemote)
+	if states == nil {
+		states = map[string]bool{}
+	}
+	maps.Copy(states, t.UnblockRemote)
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		if was, is := before.UnblockRemoteIn(state), t.UnblockRemoteIn(state); was != is {
+			list = append(list, fmt.Sprintf("unblock card remote for %s was %s, is %s", state, onOff(was), onOff(is)))
+		}
+	}
+	return list
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
 // States maps each known state to whether it counts as active. A state that is
 // not in the map is unknown, and unknown is never active.
 type States map[string]bool

@@ -19,6 +19,7 @@ import (
 	"latchkey/card/family"
 	"latchkey/hsm"
 	"latchkey/identity"
+	"latchkey/lookup"
 	"latchkey/policy"
 	"latchkey/trust"
 )
@@ -38,6 +39,10 @@ const (
 	// DefaultSample is the part of all requests that spans are made of.
 	DefaultSample = 0.01
 	maxSocket     = 100 // bytes; the system takes 107
+
+	DefaultSource        = "identity-manager"
+	DefaultSourceTimeout = 3 * time.Second
+	DefaultSourceFresh   = 30 * time.Second
 
 	DefaultApprovals        = 1
 	DefaultProposalLifetime = 24 * time.Hour
@@ -68,7 +73,7 @@ func check(f file, folder string, fault report) *Config {
 		},
 		HSM:   hsmOf(f, at),
 		Store: storeOf(f, at), Policy: at(f.Policy.Directory),
-		Cards:   Cards{DefaultMaxAge, card.DefaultCardStates(), card.DefaultHolderStates()},
+		Cards:   Cards{MaxAge: DefaultMaxAge, States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(), Source: sourceOf(f, at)},
 		Unblock: Unblock{DefaultLifetime},
 		Limits:  limitsOf(f),
 		Observe: Observe{f.Observe.Listen, Tracing{f.Observe.Tracing.Endpoint, at(f.Observe.Tracing.CA), DefaultSample}},
@@ -338,11 +343,60 @@ func checkCards(c *Config, f file, fault report) {
 			fault(s.place, "no state counts as active, so nothing could ever be unblocked")
 		}
 	}
+	if c.Cards.Source != nil {
+		checkSource(*c.Cards.Source, c.Cards.MaxAge, fault)
+	}
 	if f.Unblock.Lifetime.given {
 		c.Unblock.Lifetime = f.Unblock.Lifetime.d
 		if c.Unblock.Lifetime < time.Second || c.Unblock.Lifetime > 24*time.Hour {
 			fault("unblock.lifetime", "must be from 1s to 24h")
 		}
+	}
+}
+
+// sourceOf is where cards are looked up, nil where nowhere.
+func sourceOf(f file, at func(string) string) *CardSource {
+	s := f.Cards.Source
+	if s == nil {
+		return nil
+	}
+	return &CardSource{
+		Name: or(s.Name, DefaultSource), URL: s.URL,
+		CA: at(s.CA), Certificate: at(s.Certificate), Key: at(s.Key), TokenFile: at(s.TokenFile),
+		Timeout: s.Timeout.or(DefaultSourceTimeout), Fresh: s.Fresh.or(DefaultSourceFresh),
+	}
+}
+
+func checkSource(s CardSource, maxAge time.Duration, fault report) {
+	const place = "cards.source"
+	lines(place+".name", true, fault, s.Name)
+	if err := lookup.CheckURL(s.URL); err != nil {
+		fault(place+".url", "%v", err)
+	}
+	if readable(place+".ca", s.CA, fault) {
+		if _, err := trust.Read(s.CA); err != nil {
+			fault(place+".ca", "%v", err)
+		}
+	}
+	switch {
+	case (s.Certificate == "") != (s.Key == ""):
+		fault(place, "say both certificate and key, or neither")
+	case s.Certificate == "" && s.TokenFile == "":
+		fault(place, "say how Latchkey shows who it is: certificate and key, or token_file")
+	case s.Certificate != "" && readable(place+".certificate", s.Certificate, fault) && readable(place+".key", s.Key, fault):
+		private(place+".key", s.Key, fault)
+		if _, err := tls.LoadX509KeyPair(s.Certificate, s.Key); err != nil {
+			fault(place+".certificate", "certificate and key do not go together: %v", err)
+		}
+	}
+	if s.TokenFile != "" && readable(place+".token_file", s.TokenFile, fault) {
+		private(place+".token_file", s.TokenFile, fault)
+	}
+	if s.Timeout < 100*time.Millisecond || s.Timeout > 15*time.Second {
+		fault(place+".timeout", "must be from 100ms to 15s")
+	}
+	if s.Fresh < 0 || s.Fresh > time.Hour || maxAge != 0 && s.Fresh > maxAge {
+		fault(place+".fresh", "must be from 0s to 1h, and no longer than cards.max_age")
 	}
 }
 

@@ -123,6 +123,18 @@ type Cards struct {
 	MaxAge       time.Duration // 0 is no limit
 	States       card.States
 	HolderStates card.States
+	Source       *CardSource // nil where card data is sent, not asked for
+}
+
+// CardSource is where cards are looked up when they are needed.
+type CardSource struct {
+	Name string // as card data and the audit log have it
+	URL  string // of a card, with lookup.Placeholder in its path
+	// CA, Certificate and Key are PEM files; the latter two are empty where a bearer
+	// token, in TokenFile, is shown instead.
+	CA, Certificate, Key string
+	TokenFile            string
+	Timeout, Fresh       time.Duration
 }
 
 // Unblock holds the times of the unblock process.

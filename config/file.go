@@ -48,6 +48,7 @@ type file struct {
 		MaxAge       duration        `yaml:"max_age"`
 		States       map[string]bool `yaml:"states"`
 		HolderStates map[string]bool `yaml:"holder_states"`
+		Source       *cardSource     `yaml:"source"`
 	} `yaml:"cards"`
 	Unblock struct {
 		Lifetime duration `yaml:"lifetime"`
@@ -84,6 +85,18 @@ type file struct {
 	Clients   []client   `yaml:"clients"`
 	Operators []operator `yaml:"operators"`
 	Profiles  []profile  `yaml:"profiles"`
+}
+
+// cardSource is where cards are looked up.
+type cardSource struct {
+	Name        string   `yaml:"name"`
+	URL         string   `yaml:"url"`
+	CA          string   `yaml:"ca"`
+	Certificate string   `yaml:"certificate"`
+	Key         string   `yaml:"key"`
+	TokenFile   string   `yaml:"token_file"`
+	Timeout     duration `yaml:"timeout"`
+	Fresh       duration `yaml:"fresh"`
 }
 
 // token is where a token is and how its user logs in.

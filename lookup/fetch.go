@@ -1,10 +1,8 @@
 package lookup
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"latchkey/card"
 )
@@ -114,13 +114,8 @@ func (s *Source) fetch(ctx context.Context, serial string) (_ card.Card, err err
 // read reads an answer, which has to be of the card that was asked for.
 func read(text []byte, serial string) (card.Card, error) {
 	var a answer
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&a); err != nil {
-		return card.Card{}, errors.New("its answer is not a card as the API describes it")
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return card.Card{}, errors.New("its answer has something behind the card")
+	if err := json.Unmarshal(text, &a, json.RejectUnknownMembers(true)); err != nil {
+		return card.Card{}, errors.New("its answer is not one card as the API describes it") // the error might show its data
 	}
 	if a.Serial != serial {
 		return card.Card{}, errors.New("its answer is of another card than was asked for")

@@ -124,8 +124,8 @@ func (s *Source) CardType(ctx context.Context, id string) (card.Type, error) {
 // error that is unblock.ErrCardSource where that is not known. Who asks for one
 // card at the same time is told by one look-up.
 func (s *Source) Card(ctx context.Context, serial string) (card.Card, error) {
-	// A serial number that no card can have might be another path.
-	if card.TextFault(serial, card.MaxSerial, true) != "" {
+	// What is no serial number, or no name in a path, is not to become another path.
+	if card.TextFault(serial, card.MaxSerial, true) != "" || serial == "." || serial == ".." {
 		return card.Card{}, card.ErrNotFound
 	}
 	if s.Fresh > 0 {

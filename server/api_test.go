@@ -188,6 +188,8 @@ func TestRefusals(t *testing.T) {
 		codeMediaType:                        "TestMediaTypes",
 		codeMethod:                           "TestPaths",
 		codeSyncConflict:                     "TestSync",
+
+		string(unblock.CardSourceUnavailable): "TestLive",
 	}
 	for _, test := range []struct {
 		name   string

@@ -27,12 +27,12 @@ func (s *Server) getCard(c echo.Context) error {
 	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()
-	found, err := s.Directory.Card(ctx, serial)
+	found, err := s.Live.Card(ctx, serial)
 	switch {
 	case errors.Is(err, card.ErrNotFound):
 		return refuse(string(unblock.CardUnknown), "No card has this serial number. Check it, character by character.")
 	case err != nil:
-		return storeFailed(err)
+		return unblock.CardUnread(err)
 	}
 	return reply(c, http.StatusOK, cardBody(found))
 }

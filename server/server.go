@@ -115,6 +115,9 @@ type Config struct {
 	Operators unblock.Operators
 	Clients   []identity.Client
 
+	// Live, where set, finds a card as its source has it now. It is Directory else.
+	Live unblock.Cards
+
 	CardStates   card.States
 	HolderStates card.States
 
@@ -173,6 +176,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.TLS.ClientAuth < tls.VerifyClientCertIfGiven {
 		return nil, errors.New("server: TLS does not verify client certificates")
+	}
+	if c.Live == nil {
+		c.Live = c.Directory
 	}
 	if c.Rate == (Rate{}) {
 		c.Rate = DefaultRate()

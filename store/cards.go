@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"latchkey/audit"
 	"latchkey/card"
@@ -206,7 +207,8 @@ func (s *Store) Card(ctx context.Context, serial string) (card.Card, error) {
 }
 
 // PutCardType registers a card type or changes it, and writes the audit entry in
-// the same transaction. Where nothing but UpdatedBy and UpdatedAt differs it is
+// the same transaction; of a change its Detail says what was changed from what to
+// what. Where nothing but UpdatedBy and UpdatedAt differs it is
 // Unchanged and nothing is written: they tell of the last change.
 func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Result, error) {
 	on, err := json.Marshal(t.UnblockRemote)
@@ -225,6 +227,10 @@ func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Re
 		case stored.Name == t.Name && stored.Profile == t.Profile && maps.Equal(stored.UnblockRemote, t.UnblockRemote):
 			result = Unchanged
 			return nil
+		default:
+			if changes := t.Changes(stored); len(changes) != 0 {
+				e.Detail = strings.Join(changes, "; ")
+			}
 		}
 		_, err = tx.exec(`INSERT INTO card_types (`+typeColumns+`) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 			ON CONFLICT (id) DO UPDATE SET (name, profile, unblock_remote, updated_by, updated_at) = (?2, ?3, ?4, ?5, ?6)`,

@@ -58,6 +58,7 @@ func everythingWrong() []wrong {
 		{"another serial number", func(c *call) { c.begin.Card = "4711 " }, nil, unblock.CardFound, unblock.CardUnknown},
 		{"no serial number", func(c *call) { c.begin.Card = "" }, nil, unblock.CardFound, unblock.CardUnknown},
 		{"card gone", nil, func(w *world) { w.card.Serial = "4712" }, unblock.CardFound, unblock.CardUnknown},
+		{"the source of cards cannot be asked", nil, func(w *world) { w.cardErr = unblock.ErrCardSource }, unblock.CardFound, unblock.CardSourceUnavailable},
 		{"cards cannot be read", nil, func(w *world) { w.cardErr = errInside }, unblock.CardFound, unblock.StoreUnavailable},
 
 		{"card revoked", nil, func(w *world) { w.card.State = "revoked" }, unblock.CardActive, unblock.CardNotActive},

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -140,7 +141,7 @@ func newSwitch(a *app, on bool) *cobra.Command {
 // printTypes prints card types, as a table where not as v's JSON.
 func (a *app) printTypes(v any, types ...api.CardType) error {
 	return a.print(v, func(w io.Writer) {
-		_, _ = fmt.Fprintln(w, "ID\tNAME\tPROFILE\tUNBLOCK CARD REMOTE")
+		_, _ = fmt.Fprintln(w, "ID\tNAME\tPROFILE\tUNBLOCK CARD REMOTE\tCHANGED")
 		for _, t := range types {
 			var on []string
 			for _, state := range slices.Sorted(maps.Keys(t.UnblockRemote)) {
@@ -152,7 +153,7 @@ func (a *app) printTypes(v any, types ...api.CardType) error {
 			if len(on) > 0 {
 				switched = "on when " + strings.Join(on, " or ")
 			}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", t.ID, t.Name, t.Profile, switched)
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s by %s\n", t.ID, t.Name, t.Profile, switched, t.UpdatedAt.Local().Format(time.DateTime), t.UpdatedBy)
 		}
 	})
 }

@@ -230,8 +230,12 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 	if err != nil {
 		return nil, err
 	}
+	cards, err := cardsOf(c, s, office)
+	if err != nil {
+		return nil, err
+	}
 	desk, err := o.desk(unblock.Config{
-		Cards: s, Profiles: c, Operators: who, Policy: decide, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
+		Cards: cards, Profiles: c, Operators: who, Policy: decide, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
 		Now: time.Now, NewID: uuid.NewString,
@@ -240,7 +244,7 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 		return nil, err
 	}
 	pages, err := console.New(console.Config{
-		Desk: desk, Cards: s, Profiles: c,
+		Desk: desk, Cards: s, Live: cards, Profiles: c,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		Caller: server.CallerOf, Report: server.Report,
 		Problem: func(code string) console.Problem {
@@ -253,7 +257,7 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 		return nil, err
 	}
 	served := server.Config{
-		Desk: desk, Directory: s, Custody: office, Profiles: c, Operators: who, Clients: c.Clients,
+		Desk: desk, Directory: s, Live: cards, Custody: office, Profiles: c, Operators: who, Clients: c.Clients,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: transport.Config(), StillGood: transport.Check, Console: pages,
 		Rate: server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst}, InProgress: c.Limits.InProgress,

@@ -61,6 +61,9 @@ type Config struct {
 	Desk     Desk
 	Cards    Cards
 	Profiles unblock.Profiles
+	// Live, where set, finds a card as its source has it now, before somebody begins
+	// to unblock it. It is Cards else.
+	Live unblock.Cards
 	// CardStates and HolderStates say which states are shown as good ones.
 	CardStates, HolderStates card.States
 
@@ -95,6 +98,9 @@ func New(c Config) (http.Handler, error) {
 		if missing {
 			return nil, fmt.Errorf("console: %s is not set", name)
 		}
+	}
+	if c.Live == nil {
+		c.Live = c.Cards
 	}
 	s := &console{Config: c, templates: map[string]*template.Template{}}
 	layout, err := template.New("layout.html").Funcs(functions()).ParseFS(files, "templates/layout.html", "templates/parts.html")

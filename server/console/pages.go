@@ -62,7 +62,7 @@ func (s *console) card(v visit) {
 // showCard shows the page of the card in the request's path.
 func (s *console) showCard(v visit, status int, page atCard) {
 	ctx, serial := v.r.Context(), v.r.PathValue("serial")
-	switch c, err := s.known(ctx, serial); {
+	switch c, err := s.known(ctx, s.Live, serial); {
 	case errors.Is(err, card.ErrNotFound):
 		s.tell(v, http.StatusNotFound, message{
 			Title:  "The card is not registered",
@@ -72,7 +72,7 @@ func (s *console) showCard(v visit, status int, page atCard) {
 		})
 		return
 	case err != nil:
-		s.refuse(v, unblock.Unavailable("The card could not be looked up. Try again later.", err))
+		s.refuse(v, unblock.CardUnread(err))
 		return
 	default:
 		page.subject = c
@@ -128,7 +128,8 @@ func (s *console) load(v visit) (atProcess, bool) {
 		s.refuse(v, err)
 		return atProcess{}, false
 	}
-	c, err := s.known(ctx, p.Card)
+	// A process goes on, whether or not the card's source can be asked.
+	c, err := s.known(ctx, s.Cards, p.Card)
 	if errors.Is(err, card.ErrNotFound) {
 		// Cards are not unregistered, but a process is to be ended even so.
 		c, err = s.subject(card.Card{Serial: p.Card}), nil
@@ -263,8 +264,8 @@ func (s *console) foreign(v visit) {
 }
 
 // known looks a card up with the name of its type.
-func (s *console) known(ctx context.Context, serial string) (subject, error) {
-	c, err := s.Cards.Card(ctx, serial)
+func (s *console) known(ctx context.Context, cards unblock.Cards, serial string) (subject, error) {
+	c, err := cards.Card(ctx, serial)
 	if err != nil {
 		return subject{}, err
 	}
