@@ -209,7 +209,7 @@ func TestRefusals(t *testing.T) {
 func failures() []unblock.Code {
 	return []unblock.Code{
 		unblock.StoreUnavailable, unblock.ProfileUnusable, unblock.PolicyFailed,
-		unblock.HSMRefused, unblock.HSMUnavailable, unblock.AuditUnavailable,
+		unblock.HSMRefused, unblock.HSMUnavailable, unblock.AuditUnavailable, unblock.CardSourceUnavailable,
 	}
 }
 
