@@ -185,7 +185,7 @@ func TestCardTypes(t *testing.T) {
 	}
 	entries := w.entries()
 	e := entries[len(entries)-1]
-	if e.Action != audit.CardTypePut || e.Client != "admin" || e.CardType != "employee/1" || e.Profile != "gids" || e.Detail != "unblock card remote is on for active, blocked" {
+	if e.Action != audit.CardTypePut || e.Client != "admin" || e.CardType != "employee/1" || e.Profile != "gids" || e.Detail != "unblock card remote for active was off, is on; unblock card remote for blocked was off, is on" {
 		t.Errorf("audit entry: %+v", e)
 	}
 	var list api.CardTypes
