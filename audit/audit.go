@@ -45,6 +45,12 @@ const (
 	KeyExecute   Action = "key.execute"   // what was approved is done, or could not be
 	KeyTransport Action = "key.transport" // the token's transport key was made or shown
 
+	PolicyPropose  Action = "policy.propose"
+	PolicyApprove  Action = "policy.approve"
+	PolicyReject   Action = "policy.reject"
+	PolicyWithdraw Action = "policy.withdraw"
+	PolicyActivate Action = "policy.activate" // other operator policies decide from then on, or could not be made to
+
 	// The log's own acts.
 	AuditExport Action = "audit.export" // somebody read the log
 	AuditPrune  Action = "audit.prune"  // bodies of old entries were taken away

@@ -128,6 +128,13 @@ type Proposal struct {
 // Hash is the hash of the statement.
 func (p Proposal) Hash() string { return Hash(p.Text) }
 
+// Why says why it failed, or why nobody knows; "" where neither is so.
+func (p Proposal) Why() string {
+	var f Failure
+	_ = json.Unmarshal(p.Result, &f) // a result that cannot be read says nothing
+	return f.Error
+}
+
 // ReadHeader takes the header from the statement's text, which is all that is said of
 // a proposal apart from its progress. It refuses a text in another form than
 // Canonical's.
