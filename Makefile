@@ -1,5 +1,5 @@
 # The commands of a developer's day. CONTRIBUTING.md says when to use which.
-.PHONY: run build test lint ci check fuzz bench microbench deps
+.PHONY: run build test lint ci check fuzz bench microbench overload deps
 
 # A whole Latchkey in ./run, which is kept for the next time. LISTEN=host:port
 # takes another address than the configuration's.
@@ -31,6 +31,10 @@ fuzz:
 bench: deps build
 	go build -o bin/bench ./softhsm-test/bench
 	bin/bench $(BENCHFLAGS)
+
+# Ten times what the HSM can do is asked for, for a minute.
+overload: deps
+	LATCHKEY_OVERLOAD=$(or $(OVERLOADTIME),1m) go test -count=1 -v -run '^TestOverload$$' ./softhsm-test
 
 microbench: deps
 	go test -run '^$$' -bench . -benchmem ./...

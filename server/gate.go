@@ -25,6 +25,9 @@ const (
 	// retryAfter is what those who are turned away are told to wait, in seconds. A
 	// place is free again long before.
 	retryAfter = 1
+	// bodyGrace is how long the answer to one who is turned away waits for the body
+	// that is on its way.
+	bodyGrace = 500 * time.Millisecond
 )
 
 // gate bounds the requests in progress, waiting and working, so that those who are
@@ -126,8 +129,9 @@ func (s *Server) Load() []Load {
 func shed(c echo.Context, g *gate, handle echo.HandlerFunc) error {
 	client := traceOf(c.Request().Context()).holder()
 	if !g.enter(client) {
-		// Without this the answer would wait for the body, or end the connection.
-		_ = http.NewResponseController(c.Response()).EnableFullDuplex() // HTTP/2 needs none
+		// net/http throws the body away before it answers, so that the connection can
+		// be used again. It need not wait for one that does not come.
+		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyGrace)) // the next request has its own
 		c.Response().Header().Set("Retry-After", fmt.Sprint(retryAfter))
 		return refuse(codeOverloaded, fmt.Sprintf("The server has as much to do as it can do in time. Wait %d s, then try again.", retryAfter))
 	}

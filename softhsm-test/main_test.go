@@ -13,6 +13,9 @@ import (
 var binary func() (string, error)
 
 func TestMain(m *testing.M) {
+	if load := os.Getenv(loadVariable); load != "" {
+		os.Exit(runLoad(load))
+	}
 	os.Exit(run(m))
 }
 

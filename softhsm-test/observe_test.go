@@ -308,7 +308,9 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("promtool %s: %v\n%s", strings.Join(check, " "), err, out)
 		}
 	}
-	var dashboard struct{ Panels []struct{ Targets []struct{ Expr string } } }
+	var dashboard struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
 	if content, err := os.ReadFile("../deploy/latchkey.dashboard.json"); err != nil || json.Unmarshal(content, &dashboard) != nil {
 		t.Fatalf("the dashboard is not JSON (%v)", err)
 	}
