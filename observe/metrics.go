@@ -3,7 +3,6 @@ package observe
 import (
 	"maps"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -184,17 +183,4 @@ func (c *cached[K, V]) get(k K) V {
 		c.all.Store(&all)
 	}
 	return v
-}
-
-// Names lists the metrics that the program has, for those who check what is written
-// about them.
-func (m *Metrics) Names() ([]string, error) {
-	families, err := m.registry.Gather()
-	var names []string
-	for _, f := range families {
-		if strings.HasPrefix(f.GetName(), "latchkey_") {
-			names = append(names, f.GetName())
-		}
-	}
-	return names, err
 }

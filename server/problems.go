@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -165,13 +165,19 @@ func storeFailed(err error) error {
 
 // problemOf finds a problem by its code.
 func problemOf(code string) (problem, bool) {
-	list := problems()
-	i := slices.IndexFunc(list, func(p problem) bool { return p.code == code })
-	if i < 0 {
-		return problem{}, false
-	}
-	return list[i], true
+	p, ok := byCode()[code]
+	return p, ok
 }
+
+// byCode is the table as it is looked up in, made once: who is turned away is to
+// cost next to nothing.
+var byCode = sync.OnceValue(func() map[string]problem {
+	table := make(map[string]problem)
+	for _, p := range problems() {
+		table[p.code] = p
+	}
+	return table
+})
 
 // document turns an error into the problem document that tells the caller of it.
 // An error that is no refusal is a fault of ours, and is told as nothing more.
