@@ -49,6 +49,7 @@ type world struct {
 	contract *contract
 	token    *hsm.Token
 	store    *store.Store
+	database string // the store's file
 	ca       *throwawayca.Authority
 	url      string
 	clock    *clock
@@ -158,7 +159,8 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	var err error
-	if w.store, err = store.Open(t.Context(), filepath.Join(t.TempDir(), "latchkey.db")); err != nil {
+	w.database = filepath.Join(t.TempDir(), "latchkey.db")
+	if w.store, err = store.Open(t.Context(), w.database); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
