@@ -148,7 +148,8 @@ func TestSearchScansNothing(t *testing.T) {
 		}
 		plan, err := collect(rows, func(row scanner) (text string, err error) {
 			var n int
-			return text, row.Scan(&n, &n, &n, &text)
+			err = row.Scan(&n, &n, &n, &text)
+			return text, err
 		})
 		if err != nil || len(plan) == 0 {
 			t.Fatalf("%s: %v %v", name, plan, err)
