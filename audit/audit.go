@@ -37,6 +37,7 @@ const (
 	CardPut         Action = "card.put"
 	CardKeyPut      Action = "card.key-put"
 	CardTypePut     Action = "card-type.put"
+	OperatorPut     Action = "operator.put"
 
 	KeyPropose   Action = "key.propose"
 	KeyApprove   Action = "key.approve"
@@ -83,6 +84,8 @@ type Entry struct {
 	Profile    string `json:"profile,omitempty"`
 	MasterKey  string `json:"master_key,omitempty"`
 	KeyVersion int    `json:"key_version,omitempty"`
+	// Subject is the ID of the operator whose record an administrator changed.
+	Subject string `json:"subject,omitempty"`
 	// Proposal is the ID of the proposal that an officer acted on, ProposalHash the
 	// hash of what it says.
 	Proposal     string `json:"proposal,omitempty"`

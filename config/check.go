@@ -4,11 +4,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +21,7 @@ import (
 	"latchkey/card/family"
 	"latchkey/hsm"
 	"latchkey/identity"
+	"latchkey/identity/oidc"
 	"latchkey/lookup"
 	"latchkey/policy"
 	"latchkey/trust"
@@ -43,6 +46,7 @@ const (
 	DefaultSource        = "identity-manager"
 	DefaultSourceTimeout = 3 * time.Second
 	DefaultSourceFresh   = 30 * time.Second
+	DefaultClockSkew     = 30 * time.Second
 
 	DefaultApprovals        = 1
 	DefaultProposalLifetime = 24 * time.Hour
@@ -107,8 +111,9 @@ func check(f file, folder string, fault report) *Config {
 	checkCards(c, f, fault)
 	checkCustody(c, f, fault)
 	checkAudit(c, f, at, fault)
+	c.OIDC = checkOIDC(f.OIDC, at, fault)
 	c.Operators = checkOperators(f.Operators, fault)
-	c.Clients = checkClients(f.Clients, c.Operators, fault)
+	c.Clients = checkClients(f.Clients, c, fault)
 	c.Profiles = checkProfiles(f.Profiles, fault)
 	return c
 }
@@ -461,6 +466,51 @@ func checkAudit(c *Config, f file, at func(string) string, fault report) {
 	}
 }
 
+// maxClockSkew is the most that another's clock may be wrong by.
+const maxClockSkew = 5 * time.Minute
+
+// checkOIDC is nil for a file that does not speak of a provider.
+func checkOIDC(f openID, at func(string) string, fault report) *oidc.Config {
+	if reflect.ValueOf(f).IsZero() {
+		return nil
+	}
+	c := &oidc.Config{
+		Issuer: f.Issuer, Audience: f.Audience, ClockSkew: f.ClockSkew.or(DefaultClockSkew), Algorithms: f.Algorithms,
+		Claims: oidc.Claims{
+			Operator: or(f.Claims.Operator, "sub"), Name: or(f.Claims.Name, "name"), Roles: f.Claims.Roles, Groups: f.Claims.Groups,
+			Unit: f.Claims.Unit, Email: or(f.Claims.Email, "email"), EmployeeNumber: f.Claims.EmployeeNumber,
+			RoleOf: f.Roles, AMR: f.MFA.AMR, ACR: f.MFA.ACR,
+		},
+	}
+	if f.Algorithms == nil {
+		c.Algorithms = oidc.DefaultAlgorithms()
+	}
+	if c.ClockSkew < 0 || c.ClockSkew > maxClockSkew || f.ClockSkew.none {
+		fault("oidc.clock_skew", "must be from 0s to %s", maxClockSkew)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Roles)) {
+		switch role := f.Roles[name]; {
+		case role == identity.Backend:
+			fault("oidc.roles", "%q is given the role backend, which is a client's and no person's; name the client by its token_subject", name)
+		case !slices.Contains(identity.Roles(), role):
+			fault("oidc.roles", "%q is given %q, which is not one of %s", name, role, card.Join(identity.Roles()))
+		}
+	}
+	if len(f.Roles) != 0 && f.Claims.Roles == "" {
+		fault("oidc.claims.roles", "say which claim holds the values that roles maps")
+	}
+	if f.CA != "" && readable("oidc.ca", at(f.CA), fault) {
+		var err error
+		if c.CA, err = os.ReadFile(at(f.CA)); err != nil {
+			fault("oidc.ca", "%v", err)
+		}
+	}
+	for _, wrong := range c.Faults() {
+		fault("oidc."+wrong.Field, "%s", wrong.Detail)
+	}
+	return c
+}
+
 func checkOperators(list []operator, fault report) []identity.Person {
 	var operators []identity.Person
 	seen := make(map[string]bool)
@@ -484,7 +534,7 @@ func roles(names []string) []identity.Role {
 	return roles
 }
 
-func checkClients(list []client, operators []identity.Person, fault report) []identity.Client {
+func checkClients(list []client, c *Config, fault report) []identity.Client {
 	if len(list) == 0 {
 		fault("clients", "name at least one, or nobody can call")
 	}
@@ -493,9 +543,21 @@ func checkClients(list []client, operators []identity.Person, fault report) []id
 	for i, l := range list {
 		place := fmt.Sprintf("clients[%d]", i)
 		once(names, place+".name", l.Name, fault)
+		if strings.HasPrefix(l.Name, identity.PersonPrefix) {
+			fault(place+".name", "must not begin with %s, as the names of people do who call with a token", identity.PersonPrefix)
+		}
+		given := slices.DeleteFunc([]string{l.Subject, l.SAN, l.TokenSubject}, func(s string) bool { return s == "" })
 		switch {
-		case (l.Subject == "") == (l.SAN == ""):
-			fault(place, "say either subject or san, and not both")
+		case len(given) != 1:
+			fault(place, "say one of subject, san and token_subject, and no more")
+		case l.TokenSubject != "":
+			once(certificates, place+".token_subject", l.TokenSubject, fault)
+			if c.OIDC == nil {
+				fault(place+".token_subject", "there is no provider whose tokens are taken: fill in oidc")
+			}
+			if l.Operator != "" {
+				fault(place+".operator", "is for certificates; a person's own token needs no client")
+			}
 		case l.Subject != "":
 			once(certificates, place+".subject", l.Subject, fault)
 			if !strings.Contains(l.Subject, "=") || strings.Contains(strings.ReplaceAll(l.Subject, `\,`, ""), ", ") {
@@ -518,11 +580,15 @@ func checkClients(list []client, operators []identity.Person, fault report) []id
 		if l.Operator != "" && l.NamesOperators {
 			fault(place, "a client is an operator or names operators, not both")
 		}
-		if l.Operator != "" && !slices.ContainsFunc(operators, func(o identity.Person) bool { return o.ID == l.Operator }) {
-			fault(place+".operator", "%q is not one of operators", l.Operator)
+		if i := slices.IndexFunc(c.Operators, func(o identity.Person) bool { return l.Operator != "" && o.ID == l.Operator }); i >= 0 &&
+			!slices.ContainsFunc(l.Roles, func(r identity.Role) bool { return slices.Contains(c.Operators[i].Roles, r) }) {
+			fault(place+".roles", "operator %s has none of these roles, and a certificate gives nobody more than he has", l.Operator)
+		}
+		if c.OIDC != nil && l.Operator == "" && slices.Contains(l.Roles, identity.SecurityOfficer) {
+			fault(place+".operator", "say whose certificate this is: with oidc, an officer who has a token too would count as two")
 		}
 		clients = append(clients, identity.Client{
-			Name: l.Name, Subject: l.Subject, SAN: l.SAN, Roles: l.Roles, Operator: l.Operator, NamesOperators: l.NamesOperators,
+			Name: l.Name, Subject: l.Subject, SAN: l.SAN, TokenSubject: l.TokenSubject, Roles: l.Roles, Operator: l.Operator, NamesOperators: l.NamesOperators,
 		})
 	}
 	return clients

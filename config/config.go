@@ -19,6 +19,7 @@ import (
 	"latchkey/config/strictyaml"
 	"latchkey/hsm"
 	"latchkey/identity"
+	"latchkey/identity/oidc"
 )
 
 // Config is a configuration file without faults, its defaults filled in and its
@@ -40,6 +41,7 @@ type Config struct {
 	Audit   Audit
 	Log     string // level
 
+	OIDC      *oidc.Config // nil where no tokens are taken; Now and Report are not set
 	Clients   []identity.Client
 	Operators []identity.Person
 	Profiles  map[string]card.Profile

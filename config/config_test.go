@@ -200,12 +200,11 @@ profiles:
 		`operators[1].roles: "bad\tone" has a control character`,
 		`operators[2].id: is required`,
 		`operators[2].name: " nobody" begins or ends with white space`,
-		`clients[0]: say either subject or san, and not both`,
+		`clients[0]: say one of subject, san and token_subject, and no more`,
 		`clients[1].name: "idm" is there twice`,
 		`clients[1].san: "idm.example.org" does not begin with dns:, uri: or email:`,
 		`clients[1].roles: "chief" is not one of backend, operator, supervisor, administrator, security-officer, auditor`,
 		`clients[1]: a client is an operator or names operators, not both`,
-		`clients[1].operator: "bo" is not one of operators`,
 		`clients[2].san: "idm.example.org" is there twice`,
 		`clients[2].san: "idm.example.org" does not begin with dns:, uri: or email:`,
 		`clients[2].roles: name at least one of backend, operator, supervisor, administrator, security-officer, auditor`,
@@ -348,8 +347,29 @@ func TestFaults(t *testing.T) {
 		"subject with a comma":  {"CN=idm,O=Example", `CN=idm,O=Example\\, Inc.`, nil},
 		"san without name":      {`subject: "CN=idm,O=Example"`, `san: "dns:"`, []string{`clients[0].san: "dns:" does not begin with dns:, uri: or email:`}},
 		"neither subject nor san": {
-			`subject: "CN=idm,O=Example", `, "", []string{"clients[0]: say either subject or san, and not both"},
+			`subject: "CN=idm,O=Example", `, "", []string{"clients[0]: say one of subject, san and token_subject, and no more"},
 		},
+		"provider without anything": {"clients:", "oidc: {ca: gone.crt}\nclients:", []string{
+			"oidc.ca: stat DIR/gone.crt: no such file or directory", `oidc.issuer: "" is not https://host and a path`, "oidc.audience: is required",
+		}},
+		"provider in plain HTTP": {"clients:", "oidc: {issuer: http://id.example, audience: a}\nclients:", []string{`oidc.issuer: "http://id.example" is not https://host and a path`}},
+		"symmetric signatures": {"clients:", "oidc: {issuer: https://id.example, audience: a, algorithms: [HS256]}\nclients:", []string{
+			"oidc.algorithms: must be some of RS256, RS384, RS512, ES256, ES384, ES512, PS256, PS384, PS512, EdDSA",
+		}},
+		"roles that no claim gives": {"clients:", "oidc: {issuer: https://id.example, audience: a, clock_skew: 6m, roles: {a: backend, b: chief}}\nclients:", []string{
+			"oidc.clock_skew: must be from 0s to 5m0s",
+			`oidc.roles: "a" is given the role backend, which is a client's and no person's; name the client by its token_subject`,
+			`oidc.roles: "b" is given "chief", which is not one of backend, operator, supervisor, administrator, security-officer, auditor`,
+			"oidc.claims.roles: say which claim holds the values that roles maps",
+		}},
+		"token without a provider":    {`subject: "CN=idm,O=Example"`, "token_subject: s-1", []string{"clients[0].token_subject: there is no provider whose tokens are taken: fill in oidc"}},
+		"client called as people are": {"name: idm", `name: "person:anna"`, []string{"clients[0].name: must not begin with person:, as the names of people do who call with a token"}},
+		"officer who could be two": {"clients: [{", "oidc: {issuer: https://id.example, audience: a}\nclients: [{name: o, subject: CN=o, roles: [security-officer]}, {", []string{
+			"clients[0].operator: say whose certificate this is: with oidc, an officer who has a token too would count as two",
+		}},
+		"certificate without a role of its operator": {"clients: [{", "operators: [{id: anna, roles: [operator]}]\nclients: [{name: o, subject: CN=o, roles: [auditor], operator: anna}, {", []string{
+			"clients[0].roles: operator anna has none of these roles, and a certificate gives nobody more than he has",
+		}},
 		"no profile": {"profiles: [{", "profiles: []\nunread: [{", []string{`line 6: unknown key "unread"`, "profiles: describe at least one card profile"}},
 		"profile without id": {
 			"id: gids, ", "", []string{"profiles[0].id: is required", "profiles[0].name: is required"},

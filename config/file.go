@@ -82,6 +82,7 @@ type file struct {
 	Log struct {
 		Level string `yaml:"level"`
 	} `yaml:"log"`
+	OIDC      openID     `yaml:"oidc"`
 	Clients   []client   `yaml:"clients"`
 	Operators []operator `yaml:"operators"`
 	Profiles  []profile  `yaml:"profiles"`
@@ -127,10 +128,34 @@ type auditSink struct {
 	TokenFile   string `yaml:"token_file"`
 }
 
+// openID is the provider whose tokens are taken, and how they are read.
+type openID struct {
+	Issuer     string   `yaml:"issuer"`
+	CA         string   `yaml:"ca"`
+	Audience   string   `yaml:"audience"`
+	ClockSkew  duration `yaml:"clock_skew"`
+	Algorithms []string `yaml:"algorithms"`
+	Claims     struct {
+		Operator       string `yaml:"operator"`
+		Name           string `yaml:"name"`
+		Roles          string `yaml:"roles"`
+		Groups         string `yaml:"groups"`
+		Unit           string `yaml:"unit"`
+		Email          string `yaml:"email"`
+		EmployeeNumber string `yaml:"employee_number"`
+	} `yaml:"claims"`
+	Roles map[string]identity.Role `yaml:"roles"`
+	MFA   struct {
+		AMR []string `yaml:"amr"`
+		ACR []string `yaml:"acr"`
+	} `yaml:"mfa"`
+}
+
 type client struct {
 	Name           string          `yaml:"name"`
 	Subject        string          `yaml:"subject"`
 	SAN            string          `yaml:"san"`
+	TokenSubject   string          `yaml:"token_subject"`
 	Roles          []identity.Role `yaml:"roles"`
 	Operator       string          `yaml:"operator"`
 	NamesOperators bool            `yaml:"names_operators"`

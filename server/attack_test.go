@@ -121,7 +121,7 @@ func TestForgedHeaders(t *testing.T) {
 	w.stock()
 	forged := []string{
 		"X-Forwarded-For", "10.0.0.1", "X-Real-Ip", "10.0.0.1", "Forwarded", "for=10.0.0.1", "X-Client-Cert", "CN=admin,O=Example",
-		"X-Ssl-Client-S-Dn", "CN=admin", "Authorization", "Basic YWRtaW46YWRtaW4=", "X-Http-Method-Override", "PUT", "X-Original-Url", "/v1/card-types",
+		"X-Ssl-Client-S-Dn", "CN=admin", "Proxy-Authorization", "Basic YWRtaW46YWRtaW4=", "X-Http-Method-Override", "PUT", "X-Original-Url", "/v1/card-types",
 		"X-Rewrite-Url", "/v1/card-types",
 	}
 	if a := w.call("", "GET", "/v1/card-types", nil, forged...); a.status != http.StatusUnauthorized {

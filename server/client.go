@@ -42,16 +42,16 @@ type client struct {
 	*share
 }
 
-// clients finds a client by what its certificate says.
+// clients finds a client by what its certificate or its token says.
 type clients struct {
-	bySubject, byName map[string]*client
-	shares            map[string]*share // by the client's name
+	bySubject, byName, byToken map[string]*client
+	shares                     map[string]*share // by the client's name
 }
 
 // newClients makes the clients of the list. Those who were there before, if any
 // were, keep their share of the server.
 func newClients(list []identity.Client, limit Rate, before *clients) (*clients, error) {
-	c := &clients{map[string]*client{}, map[string]*client{}, map[string]*share{}}
+	c := &clients{map[string]*client{}, map[string]*client{}, map[string]*client{}, map[string]*share{}}
 	for _, l := range list {
 		known := &client{l, limit.share()}
 		if before != nil && before.shares[l.Name] != nil {
@@ -59,14 +59,17 @@ func newClients(list []identity.Client, limit Rate, before *clients) (*clients, 
 		}
 		c.shares[l.Name] = known.share
 		into, key := c.bySubject, l.Subject
-		if key == "" {
+		switch {
+		case l.SAN != "":
 			into, key = c.byName, l.SAN
+		case l.TokenSubject != "":
+			into, key = c.byToken, l.TokenSubject
 		}
 		switch {
 		case l.Name == "" || key == "":
-			return nil, fmt.Errorf("client %q: name and certificate are required", l.Name)
+			return nil, fmt.Errorf("client %q: its name, and a certificate or a token, are required", l.Name)
 		case into[key] != nil:
-			return nil, fmt.Errorf("client %s: %s has the same certificate", l.Name, into[key].Name)
+			return nil, fmt.Errorf("client %s: %s has the same certificate or token", l.Name, into[key].Name)
 		}
 		into[key] = known
 	}

@@ -16,6 +16,7 @@ import (
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/identity"
+	"latchkey/identity/people"
 	"latchkey/policy"
 	"latchkey/server/api"
 	"latchkey/store"
@@ -60,7 +61,7 @@ func TestLog(t *testing.T) {
 	w.logs.TakeAll()
 	var response api.Response
 	a := w.call("anna", "POST", "/v1/cards/GOOD/response",
-		api.Respond{Challenge: "1603EBDF1C8A2E72", Reason: "reason-to-hide"}, "Authorization", "Bearer token-to-hide", "Cookie", "session=cookie-to-hide")
+		api.Respond{Challenge: "1603EBDF1C8A2E72", Reason: "reason-to-hide"}, "Cookie", "session=cookie-to-hide")
 	if err := json.Unmarshal(a.body, &response); err != nil || a.status != http.StatusOK {
 		t.Fatalf("%d %v", a.status, err)
 	}
@@ -68,9 +69,11 @@ func TestLog(t *testing.T) {
 	w.call("anna", "POST", "/v1/cards/GOOD/response", `{"challenge":"hide","field-to-hide":true}`)
 	w.call("anna", "GET", "/v1/cards?q=query-to-hide", nil)
 	w.call("anna", "GET", "/v1/cards/path-to-hide", nil)
+	w.call("", "GET", "/v1/cards/GOOD", nil, "Authorization", "Bearer token-to-hide")
+	w.call("backend", "GET", "/v1/cards/GOOD", nil, "Latchkey-Operator-Token", "token-to-hide")
 
 	logged := w.logs.TakeAll()
-	if len(logged) != 5 {
+	if len(logged) != 7 {
 		t.Fatalf("%d lines in the log, want one a request", len(logged))
 	}
 	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
@@ -288,7 +291,7 @@ func TestConsole(t *testing.T) {
 			http.Error(w, r.URL.Path, http.StatusNotFound)
 		})
 		c.Clients = append(c.Clients, identity.Client{Name: "idle", Subject: "CN=idle,O=Example", Roles: []identity.Role{identity.Auditor}, Operator: "idle"})
-		c.Operators = operators{"anna": worldOperators()["anna"], "idle": {ID: "idle"}}
+		c.Operators = people.Registry{Records: c.Directory.(*store.Store), Seeds: operators{"anna": worldOperators()["anna"], "idle": {ID: "idle"}}}
 	})
 	get := func(client string) int {
 		t.Helper()

@@ -38,6 +38,10 @@ const (
 	codeMethod         = "method-not-allowed"
 	codeNoCertificate  = "client-certificate-required"
 	codeClientUnknown  = "client-unknown"
+	codeIdentity       = "identity-malformed"
+	codeTwoIdentities  = "two-identities"
+	codeToken          = "token-refused"
+	codeProviderAway   = "identity-provider-unavailable"
 	codeRevoked        = "client-certificate-revoked"
 	codeNoCRL          = "revocation-unknown"
 	codeCrossSite      = "cross-site"
@@ -46,6 +50,10 @@ const (
 	codeOverloaded     = "overloaded"
 	codeTypeUnknown    = "card-type-unknown"
 	codeProfileUnknown = "profile-unknown"
+	codeRecordUnknown  = "operator-record-unknown"
+	codeOwnRecord      = "operator-own-record"
+	codeGrant          = "grant-refused"
+	codeTokenTaken     = "operator-token-taken"
 	codeSyncUnknown    = "card-sync-unknown"
 	codeSyncConflict   = "card-sync-conflict"
 	codeEntryUnproved  = "entry-unproved"
@@ -63,19 +71,24 @@ func problems() []problem {
 		{codeTimeout, http.StatusRequestTimeout, "The body did not arrive in time", "Send the request again, over a connection that carries it within seconds."},
 		{codeRoute, http.StatusNotFound, "There is no such resource", "Compare the path with the API description at /openapi.yaml."},
 		{codeMethod, http.StatusMethodNotAllowed, "The resource does not take this method", "Compare the method with the API description at /openapi.yaml."},
-		{codeNoCertificate, http.StatusUnauthorized, "A client certificate is required", "Connect with a certificate of the CA that the server is configured with."},
+		{codeNoCertificate, http.StatusUnauthorized, "A client certificate is required, or a token", "Connect with a certificate of the CA that the server is configured with, or send a token of its identity provider."},
 		{codeClientUnknown, http.StatusForbidden, "The client is not known", "Have the certificate's subject or name added to clients in the server's configuration."},
 		{codeRevoked, http.StatusUnauthorized, "The client certificate was revoked", "Use the certificate that took its place, or have one issued. It is of no use to connect again with this one."},
 		{codeNoCRL, http.StatusUnauthorized, "It cannot be told whether the client certificate was revoked", "Tell an administrator: the CA's revocation list on the server is missing or out of date. Nothing was done."},
+		{codeIdentity, http.StatusUnauthorized, "The caller's identity is not sent as it has to be", "Send the header Authorization with Bearer and one token, and Latchkey-Operator-Token with one token, each at most once."},
+		{codeTwoIdentities, http.StatusUnauthorized, "The call has two identities", "Send a client certificate or a token, and an operator's token only as a backend."},
+		{codeToken, http.StatusUnauthorized, "The token is refused", "Get a new token from the identity provider, for this service. The detail says what is wrong with this one."},
+		{codeProviderAway, http.StatusServiceUnavailable, "The identity provider cannot be reached", "Try again later. Until the provider can be reached, call with a client certificate."},
 		{codeCrossSite, http.StatusForbidden, "The request comes from another site", "Call from a program, or from a page of this server."},
 		{codeRole, http.StatusForbidden, "The client's roles do not allow this", "Use a client with one of the roles that the API description names."},
 		{codeRate, http.StatusTooManyRequests, "The client calls too often", "Wait for the seconds in Retry-After, then go on more slowly."},
 		{codeOverloaded, http.StatusServiceUnavailable, "The server is overloaded", "Wait for the seconds in Retry-After, then try again. Nothing was done."},
 		{string(unblock.CallerUnknown), http.StatusUnauthorized, "The caller is not authenticated", "Connect with a client certificate."},
-		{string(unblock.DelegationRefused), http.StatusForbidden, "The client may not name an operator", "Have names_operators set for the client, or call with the operator's own certificate."},
+		{string(unblock.DelegationRefused), http.StatusForbidden, "The client may not name an operator", "Pass the operator's own token, have names_operators set for the client, or call as the operator."},
 		{string(unblock.OperatorRequired), http.StatusUnprocessableEntity, "The operator is missing", "Name the operator on whose behalf you call."},
 		{string(unblock.OperatorMismatch), http.StatusForbidden, "The client acts for itself only", "Leave the operator out, or name yourself."},
-		{string(unblock.OperatorUnknown), http.StatusForbidden, "The operator is not registered", "Have the operator added to operators in the server's configuration."},
+		{string(unblock.OperatorUnknown), http.StatusForbidden, "The operator is not registered", "Have the operator registered with PUT /v1/operators/{id}, or added to operators in the server's configuration."},
+		{string(unblock.OperatorInactive), http.StatusForbidden, "The operator is inactive", "An administrator can make the operator active again, with PUT /v1/operators/{id}."},
 		{string(unblock.CardUnknown), http.StatusNotFound, "The card is not registered", "Check the serial number; register the card with PUT /v1/cards/{serial}."},
 		{string(unblock.CardNotActive), http.StatusConflict, "The card is not active", "Issue a new card, or correct the card's state where it is kept."},
 		{string(unblock.HolderNotActive), http.StatusConflict, "The card's holder is not active", "Correct the holder's state where it is kept, if it is wrong."},
@@ -99,6 +112,10 @@ func problems() []problem {
 		{codeProfileUnknown, http.StatusUnprocessableEntity, "The card profile is not configured", "Use one of the profiles in the server's configuration."},
 		{codeSyncUnknown, http.StatusNotFound, "There is no such synchronisation", "Use an ID of GET /v1/card-syncs, with the client that began it."},
 		{codeSyncConflict, http.StatusConflict, "The synchronisation does not go on there", "Read it with GET /v1/card-syncs/{id}, and send the lines behind those that are done."},
+		{codeRecordUnknown, http.StatusNotFound, "The operator is not registered here", "Register the operator with PUT /v1/operators/{id}. Operators of the configuration and of the identity provider are not listed."},
+		{codeOwnRecord, http.StatusForbidden, "Nobody changes their own record", "Have another administrator change it."},
+		{codeGrant, http.StatusForbidden, "The role is not this client's to give", "Call as an administrator who is a person: with a certificate whose client names its operator, or with a token."},
+		{codeTokenTaken, http.StatusConflict, "The token is another operator's", "Take it from that operator's record first, or correct issuer and subject."},
 		{string(custody.KeyUnknown), http.StatusNotFound, "There is no such master key", "Compare name and version with the inventory, GET /v1/keys."},
 		{string(custody.KeyExists), http.StatusConflict, "The master key version exists or did", "Choose the next version; none is ever used twice."},
 		{string(custody.KeyTransition), http.StatusConflict, "The master key's state does not allow this act", "The detail says which states the act is for; docs/key-lifecycle.md shows them all."},

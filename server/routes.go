@@ -57,6 +57,10 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/v1/card-types/{id}", s.getCardType, everyone},
 		{http.MethodPut, "/v1/card-types/{id}", s.putCardType, admins},
 
+		{http.MethodGet, "/v1/operators", s.listOperators, admins},
+		{http.MethodGet, "/v1/operators/{id}", s.getOperator, admins},
+		{http.MethodPut, "/v1/operators/{id}", s.putOperator, admins},
+
 		{http.MethodGet, "/v1/keys", s.listKeys, watchers},
 		{http.MethodGet, "/v1/keys/{label}/plan", s.getKeyPlan, watchers},
 		{http.MethodGet, "/v1/keys/{label}/{version}/cards", s.listAffectedCards, watchers},
@@ -136,7 +140,7 @@ func fromElsewhere(r *http.Request) bool {
 // admit finds out who calls and counts the call.
 func (s *Server) admit(c echo.Context, t *trace) error {
 	var err error
-	if t.party, err = s.authenticate(c.Request().Context(), c.Request().TLS); err != nil {
+	if t.party, err = s.authenticate(c.Request()); err != nil {
 		return err
 	}
 	s.spanned(c, t)

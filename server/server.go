@@ -104,7 +104,7 @@ type AuditLog interface {
 // more than 32 answers.
 const DefaultInProgress = 256
 
-// Config is what a Server works with. All fields are required but StillGood,
+// Config is what a Server works with. All fields are required but Tokens, StillGood,
 // Console, Rate, Ready and Version.
 type Config struct {
 	Desk      Desk
@@ -112,7 +112,8 @@ type Config struct {
 	Custody   Custody
 	Audit     AuditLog
 	Profiles  unblock.Profiles
-	Operators unblock.Operators
+	Operators People
+	Records   Records
 	Clients   []identity.Client
 
 	// Live, where set, finds a card as its source has it now. It is Directory else.
@@ -120,6 +121,9 @@ type Config struct {
 
 	CardStates   card.States
 	HolderStates card.States
+
+	// Tokens verifies the tokens of callers; nil takes none.
+	Tokens Tokens
 
 	// TLS has to ask for client certificates and verify them; see Transport.
 	TLS *tls.Config
@@ -151,9 +155,10 @@ type Config struct {
 // Server answers HTTP requests. It is safe for concurrent use.
 type Server struct {
 	Config
-	clients atomic.Pointer[clients]
-	times   times
-	probes  []*probe
+	clients  atomic.Pointer[clients]
+	visitors *visitors
+	times    times
+	probes   []*probe
 	// work and pages bound what is in progress in the API and in the console.
 	work, pages *gate
 	registry    *registry.Registry
@@ -166,7 +171,7 @@ var openAPI []byte
 // New makes a Server, or says what is wrong with its configuration.
 func New(c Config) (*Server, error) {
 	for name, missing := range map[string]bool{
-		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Audit": c.Audit == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil,
+		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Audit": c.Audit == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil, "Records": c.Records == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
 		"TLS": c.TLS == nil, "Logger": c.Logger == nil, "Now": c.Now == nil,
 	} {
@@ -189,6 +194,7 @@ func New(c Config) (*Server, error) {
 	if err := s.SetClients(c.Clients); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
+	s.visitors = newVisitors(c.Rate, c.Now)
 	most := cmp.Or(c.InProgress, DefaultInProgress)
 	s.work = newGate("api", most, c.Now, c.Logger)
 	s.pages = newGate("console", most/consoleShare, c.Now, c.Logger)

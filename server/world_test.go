@@ -30,6 +30,7 @@ import (
 	"latchkey/custody"
 	"latchkey/hsm"
 	"latchkey/identity"
+	"latchkey/identity/people"
 	"latchkey/policy"
 	"latchkey/server/api"
 	softhsmtest "latchkey/softhsm-test"
@@ -179,9 +180,10 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	known := people.Registry{Records: w.store, Seeds: worldOperators()}
 	desk, err := unblock.New(unblock.Config{
 		Cards: w.store, Profiles: worldProfiles(), Policy: engine, Keys: office, HSM: w.token, Ledger: w.store,
-		Operators:  worldOperators(),
+		Operators:  known,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute,
 		Now: w.clock.Now, NewID: uuid.NewString,
@@ -199,7 +201,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	config := Config{
-		Desk: desk, Directory: w.store, Custody: office, Audit: &auditWorld{Log: w.store.Log(), Store: w.store}, Profiles: worldProfiles(), Operators: worldOperators(), Clients: worldClients(),
+		Desk: desk, Directory: w.store, Custody: office, Audit: &auditWorld{Log: w.store.Log(), Store: w.store}, Profiles: worldProfiles(), Operators: known, Records: w.store, Clients: worldClients(),
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		TLS: &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate.TLS()},

@@ -185,6 +185,8 @@ func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
 	switch {
 	case errors.Is(err, card.ErrNotFound):
 		return refuse(OperatorUnknown, "This operator is not registered.")
+	case errors.Is(err, identity.ErrInactive):
+		return refuse(OperatorInactive, "This operator is registered as inactive.")
 	case err != nil:
 		return fail(StoreUnavailable, "The operator could not be looked up. Try again later.", err)
 	}

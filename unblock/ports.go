@@ -35,7 +35,8 @@ type Profiles interface {
 	Profile(id string) (card.Profile, error)
 }
 
-// Operators finds operators. It gives card.ErrNotFound for what is not there.
+// Operators finds operators. It gives card.ErrNotFound for what is not there, and
+// identity.ErrInactive for somebody who may do nothing.
 type Operators interface {
 	Operator(ctx context.Context, id string) (policy.Operator, error)
 }

@@ -15,6 +15,7 @@ const (
 	OperatorMismatch  Code = "operator-mismatch"
 	DelegationRefused Code = "delegation-refused"
 	OperatorUnknown   Code = "operator-unknown"
+	OperatorInactive  Code = "operator-inactive"
 	CardUnknown       Code = "card-unknown"
 	CardNotActive     Code = "card-not-active"
 	HolderNotActive   Code = "holder-not-active"

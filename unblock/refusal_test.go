@@ -13,6 +13,7 @@ import (
 
 	"latchkey/audit"
 	"latchkey/card"
+	"latchkey/identity"
 	"latchkey/policy"
 	"latchkey/unblock"
 )
@@ -53,6 +54,7 @@ func everythingWrong() []wrong {
 		{"operator is somebody else", func(c *call) { c.begin.Operator = "mallory" }, nil, unblock.OperatorAuthenticated, unblock.OperatorUnknown},
 		{"operator in other letters", func(c *call) { c.begin.Operator = "Anna" }, nil, unblock.OperatorAuthenticated, unblock.OperatorUnknown},
 		{"operator dismissed", nil, func(w *world) { delete(w.operators, "anna") }, unblock.OperatorAuthenticated, unblock.OperatorUnknown},
+		{"operator inactive", nil, func(w *world) { w.operatorErr = fmt.Errorf("operator anna: %w", identity.ErrInactive) }, unblock.OperatorAuthenticated, unblock.OperatorInactive},
 		{"operators cannot be read", nil, func(w *world) { w.operatorErr = errInside }, unblock.OperatorAuthenticated, unblock.StoreUnavailable},
 
 		{"another serial number", func(c *call) { c.begin.Card = "4711 " }, nil, unblock.CardFound, unblock.CardUnknown},

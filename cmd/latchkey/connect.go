@@ -23,13 +23,14 @@ type clientFlags struct {
 	clientFile
 }
 
-// clientFile is the YAML file of a client, so that its five settings need not be
+// clientFile is the YAML file of a client, so that its settings need not be
 // said with every command. Paths in it are relative to its folder.
 type clientFile struct {
 	Server      string `yaml:"server"`
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
 	CA          string `yaml:"ca"`
+	TokenFile   string `yaml:"token_file"`
 	Operator    string `yaml:"operator"`
 }
 
@@ -39,6 +40,7 @@ func (f *clientFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.Server, "server", os.Getenv("LATCHKEY_SERVER"), "`URL` of the server, https://host:port (LATCHKEY_SERVER)")
 	flags.StringVar(&f.Certificate, "cert", os.Getenv("LATCHKEY_CERT"), "PEM `file` of the client certificate (LATCHKEY_CERT)")
 	flags.StringVar(&f.Key, "key", os.Getenv("LATCHKEY_KEY"), "PEM `file` of its private key (LATCHKEY_KEY)")
+	flags.StringVar(&f.TokenFile, "token-file", os.Getenv("LATCHKEY_TOKEN_FILE"), "`file` of a token of the identity provider, in place of certificate and key; read anew for each request (LATCHKEY_TOKEN_FILE)")
 	flags.StringVar(&f.CA, "ca", os.Getenv("LATCHKEY_CA"), "PEM `file` of the server's CA; the system's CAs without it (LATCHKEY_CA)")
 }
 
@@ -52,11 +54,24 @@ func (f *clientFlags) settings() (clientFile, error) {
 		Server: cmp.Or(f.Server, from.Server), Certificate: cmp.Or(f.Certificate, from.Certificate),
 		Key: cmp.Or(f.Key, from.Key), CA: cmp.Or(f.CA, from.CA), Operator: cmp.Or(f.Operator, from.Operator),
 	}
+	// A token that is named outweighs a certificate that the file names, and the other
+	// way round; together they would be refused.
+	switch flagged := f.Certificate != "" || f.Key != ""; {
+	case f.TokenFile != "" && flagged:
+		return s, misuse("say who you are once: --token-file, or --cert and --key")
+	case f.TokenFile != "":
+		s.TokenFile, s.Certificate, s.Key = f.TokenFile, "", ""
+	case !flagged && from.TokenFile != "":
+		if s.Certificate != "" || s.Key != "" {
+			return s, misuse("the client file says token_file, and certificate or key too; keep one")
+		}
+		s.TokenFile = from.TokenFile
+	}
 	switch {
 	case s.Server == "":
 		return s, misuse("say which server to call: --server https://host:port, LATCHKEY_SERVER, or server in the client file")
-	case s.Certificate == "" || s.Key == "":
-		return s, misuse("say who you are: --cert and --key, LATCHKEY_CERT and LATCHKEY_KEY, or certificate and key in the client file")
+	case s.TokenFile == "" && (s.Certificate == "" || s.Key == ""):
+		return s, misuse("say who you are: --cert and --key, LATCHKEY_CERT and LATCHKEY_KEY, or certificate and key in the client file; or --token-file, LATCHKEY_TOKEN_FILE or token_file")
 	}
 	return s, nil
 }
@@ -88,7 +103,7 @@ func (f *clientFlags) read() (clientFile, error) {
 		plain := strings.NewReplacer("yaml: ", "", "unmarshal errors:\n  ", "", "field ", "there is no setting ", " not found in type main.clientFile", "")
 		return file, misuse("client file %s: %s", path, plain.Replace(err.Error()))
 	}
-	for _, p := range []*string{&file.Certificate, &file.Key, &file.CA} {
+	for _, p := range []*string{&file.Certificate, &file.Key, &file.CA, &file.TokenFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(path), *p)
 		}
@@ -103,12 +118,48 @@ func (f *clientFlags) with(ctx context.Context, work func(c *api.Client, operato
 	if err != nil {
 		return err
 	}
-	c, err := api.NewClient(api.Connection{Server: s.Server, Certificate: s.Certificate, Key: s.Key, CA: s.CA})
+	connection := api.Connection{Server: s.Server, Certificate: s.Certificate, Key: s.Key, CA: s.CA}
+	if s.TokenFile != "" {
+		connection.Token = func() (string, error) { return readToken(s.TokenFile) }
+		if _, err := connection.Token(); err != nil {
+			return &usageError{err}
+		}
+	}
+	c, err := api.NewClient(connection)
 	if err != nil {
 		return &usageError{err}
 	}
 	defer c.Close()
 	return explained(ctx, c, work(c, s.Operator))
+}
+
+// maxTokenFile is more than any token that a server takes.
+const maxTokenFile = 64 << 10
+
+// readToken reads a token from a file that nobody else may read.
+func readToken(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return "", err
+	case info.Mode().Perm()&0o077 != 0:
+		return "", fmt.Errorf("%s may be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(text))
+	// Whatever is in the file stays out of the words.
+	if token == "" || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s does not hold one token", path)
+	}
+	return token, nil
 }
 
 // refusal is the server's problem with what can be done about it.

@@ -20,10 +20,13 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"latchkey/card"
 	"latchkey/config"
 	"latchkey/custody"
 	"latchkey/hsm"
 	"latchkey/identity"
+	"latchkey/identity/oidc"
+	"latchkey/identity/people"
 	"latchkey/policy"
 	"latchkey/server"
 	"latchkey/server/console"
@@ -168,7 +171,7 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 			return err
 		}
 		defer func() { err = errors.Join(err, kept.stop()) }()
-		web, err := wire(c, who, s, g, office, transport, kept, o, log)
+		web, err := wire(ctx, c, who, s, g, office, transport, kept, o, log)
 		if err != nil {
 			return err
 		}
@@ -225,8 +228,19 @@ func onHangup(ctx context.Context, work func()) (stop func()) {
 }
 
 // wire puts the rooms together.
-func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport, kept *auditLog, o *observer, log *zap.Logger) (*server.Server, error) {
+func wire(
+	ctx context.Context, c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport,
+	kept *auditLog, o *observer, log *zap.Logger,
+) (*server.Server, error) {
 	decide, err := policies(c.Policy)
+	if err != nil {
+		return nil, err
+	}
+	known := people.Registry{Records: s, Seeds: who}
+	if err := warnOfStrangers(ctx, c, known, log); err != nil {
+		return nil, err
+	}
+	tokens, err := tokensOf(ctx, c, log)
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +249,7 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 		return nil, err
 	}
 	desk, err := o.desk(unblock.Config{
-		Cards: cards, Profiles: c, Operators: who, Policy: decide, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
+		Cards: cards, Profiles: c, Operators: known, Policy: decide, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
 		Now: time.Now, NewID: uuid.NewString,
@@ -257,7 +271,7 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 		return nil, err
 	}
 	served := server.Config{
-		Desk: desk, Directory: s, Live: cards, Custody: office, Profiles: c, Operators: who, Clients: c.Clients,
+		Desk: desk, Directory: s, Live: cards, Custody: office, Profiles: c, Operators: known, Records: s, Tokens: tokens, Clients: c.Clients,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: transport.Config(), StillGood: transport.Check, Console: pages,
 		Rate: server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst}, InProgress: c.Limits.InProgress,
@@ -266,6 +280,46 @@ func wire(c *config.Config, who *register, s *store.Store, g *hsm.Group, office 
 	}
 	o.server(&served)
 	return server.New(served)
+}
+
+// tokensOf takes tokens where a provider is configured, whose keys are followed
+// until the context ends.
+func tokensOf(ctx context.Context, c *config.Config, log *zap.Logger) (server.Tokens, error) {
+	if c.OIDC == nil {
+		return nil, nil
+	}
+	settings := *c.OIDC
+	settings.Now = time.Now
+	settings.Report = func(err error) {
+		if err != nil {
+			log.Error("the identity provider cannot be reached: no token is taken whose key is not known", zap.Error(err))
+			return
+		}
+		log.Info("the identity provider can be reached", zap.String("issuer", settings.Issuer))
+	}
+	provider, err := oidc.New(settings)
+	if err != nil {
+		return nil, err
+	}
+	go provider.Follow(ctx)
+	return provider, nil
+}
+
+// warnOfStrangers names every client whose operator is not registered: it is
+// refused until he is.
+func warnOfStrangers(ctx context.Context, c *config.Config, known people.Registry, log *zap.Logger) error {
+	for _, k := range c.Clients {
+		if k.Operator == "" {
+			continue
+		}
+		switch _, err := known.Operator(ctx, k.Operator); {
+		case errors.Is(err, card.ErrNotFound) || errors.Is(err, identity.ErrInactive):
+			log.Warn("the client is refused: its operator is not registered, or is inactive", zap.String("client", k.Name), zap.String("operator", k.Operator))
+		case err != nil:
+			return err
+		}
+	}
+	return nil
 }
 
 // transportOf makes the server's TLS. done gives up the key in the HSM, where it is

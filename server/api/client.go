@@ -24,15 +24,19 @@ const timeout = time.Minute
 // Connection says where a server is and how the client proves who it is.
 type Connection struct {
 	Server           string // such as https://latchkey.example:8443
-	Certificate, Key string // the client's own, as PEM files
-	CA               string // PEM file of the server's CA; the system's roots if empty
+	Certificate, Key string // the client's own, as PEM files; both empty where Token is set
+	// Token, where set, is called before each request and gives the token that is sent
+	// with it.
+	Token func() (string, error)
+	CA    string // PEM file of the server's CA; the system's roots if empty
 }
 
 // Client calls a Latchkey server. Where the server says no, a method's error is
 // a *Problem. It is safe for concurrent use.
 type Client struct {
-	base string
-	http *http.Client
+	base  string
+	http  *http.Client
+	token func() (string, error) // nil where the certificate says who calls
 }
 
 // NewClient makes a client without calling the server.
@@ -41,11 +45,14 @@ func NewClient(c Connection) (*Client, error) {
 	if err != nil || base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.User != nil {
 		return nil, fmt.Errorf("the server must be named as https://host:port, not %q", c.Server)
 	}
-	pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read client certificate and key: %w", err)
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.Token == nil {
+		pair, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read client certificate and key: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	if c.CA != "" {
 		pem, err := os.ReadFile(c.CA)
 		if err != nil {
@@ -56,7 +63,7 @@ func NewClient(c Connection) (*Client, error) {
 		}
 	}
 	return &Client{
-		base: strings.TrimSuffix(c.Server, "/"),
+		base: strings.TrimSuffix(c.Server, "/"), token: c.Token,
 		http: &http.Client{
 			// HTTP/1.1: over HTTP/2 the library hides the alert by which a server refuses
 			// the client's certificate.
@@ -124,6 +131,23 @@ func (c *Client) FindCards(ctx context.Context, text string, limit int, after st
 		query.Set("q", text)
 	}
 	return call[Cards](ctx, c, http.MethodGet, "/v1/cards?"+query.Encode(), nil)
+}
+
+// Operator finds what is registered of an operator.
+func (c *Client) Operator(ctx context.Context, id string) (Operator, error) {
+	return call[Operator](ctx, c, http.MethodGet, "/v1/operators/"+url.PathEscape(id), nil)
+}
+
+// Operators gives one page of the registered operators, by ID. A limit of 0 leaves
+// it to the server. After is Next of the page before.
+func (c *Client) Operators(ctx context.Context, limit int, after string) (Operators, error) {
+	return call[Operators](ctx, c, http.MethodGet, "/v1/operators?"+pageQuery(limit, after).Encode(), nil)
+}
+
+// PutOperator registers an operator or replaces the record, and tells whether it is
+// new.
+func (c *Client) PutOperator(ctx context.Context, o Operator) (_ Operator, created bool, err error) {
+	return put(ctx, c, "/v1/operators/"+url.PathEscape(o.ID), o)
 }
 
 // CardType finds a card type by its ID.
@@ -366,6 +390,13 @@ func (c *Client) send(ctx context.Context, method, path, mediaType string, body 
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
+	}
+	if c.token != nil {
+		token, err := c.token()
+		if err != nil {
+			return nil, fmt.Errorf("read token: %w", err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	request.Header.Set("Accept", JSON)
 	if mediaType != "" {

@@ -183,6 +183,34 @@ type CardTypes struct {
 	CardTypes []CardType `json:"card_types"`
 }
 
+// Operator is what is registered of a person.
+type Operator struct {
+	ID             string         `json:"id"`
+	Name           string         `json:"name"`
+	Roles          []string       `json:"roles"`
+	Groups         []string       `json:"groups,omitempty"`
+	Unit           string         `json:"unit,omitempty"`
+	Email          string         `json:"email,omitempty"`
+	EmployeeNumber string         `json:"employee_number,omitempty"`
+	Token          *OperatorToken `json:"token,omitempty"`
+	State          string         `json:"state"`                // active or inactive
+	UpdatedBy      string         `json:"updated_by,omitempty"` // set by the server
+	UpdatedAt      time.Time      `json:"updated_at,omitzero"`  // set by the server
+}
+
+// OperatorToken says whose tokens are an operator's: the provider's issuer and
+// its name for the person.
+type OperatorToken struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+}
+
+// Operators is one page of operators. Next is empty on the last one.
+type Operators struct {
+	Operators []Operator `json:"operators"`
+	Next      string     `json:"next,omitempty"`
+}
+
 // Health is the body of /healthz and /readyz. Checks holds "ok" or "unavailable"
 // for each part that was asked; what is wrong with it is in the server's log.
 type Health struct {
