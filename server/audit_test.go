@@ -121,3 +121,40 @@ func TestAuditorsExportAndProve(t *testing.T) {
 		}
 	}
 }
+
+// Who is turned away is in the log, with no more entries than it can bear.
+func TestTurnedAway(t *testing.T) {
+	w := newWorld(t)
+	w.call("", "GET", "/v1/keys", nil)
+	w.call("nobody", "GET", "/v1/keys", nil)
+	w.call("anna", "PUT", "/v1/card-types/secret-in-the-path", api.CardType{})
+	w.call("anna", "GET", "/v1/cards/unknown", nil) // no question of who she is
+	list := w.entries()
+	if len(list) != 3 {
+		t.Fatalf("%+v", list)
+	}
+	for i, want := range []audit.Entry{
+		{Code: "client-certificate-required", Detail: "/v1/keys"},
+		{Code: "client-unknown", Detail: "/v1/keys"},
+		{Code: "role-forbidden", Detail: "/v1/card-types/{id}", Client: "anna", Operator: "anna"},
+	} {
+		got := list[i]
+		if got.Action != audit.AccessRefused || got.Outcome != audit.Deny || got.Code != want.Code || got.Detail != want.Detail ||
+			got.Client != want.Client || got.Operator != want.Operator || got.Address != "127.0.0.1" || got.RequestID == "" {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	const flood = 200
+	for range flood {
+		w.call("nobody", "GET", "/v1/keys", nil)
+	}
+	w.clock.advance(time.Minute)
+	w.call("nobody", "GET", "/v1/keys", nil)
+	list = w.entries()
+	if len(list) != refusalsBurst+1 {
+		t.Fatalf("a flood of %d made %d entries", flood, len(list))
+	}
+	if last := list[len(list)-1]; last.Detail != "/v1/keys; 173 more were turned away before and not entered" {
+		t.Errorf("%+v", last)
+	}
+}

@@ -162,6 +162,7 @@ type Server struct {
 	// work and pages bound what is in progress in the API and in the console.
 	work, pages *gate
 	registry    *registry.Registry
+	door        *door
 	http        http.Handler
 }
 
@@ -188,7 +189,7 @@ func New(c Config) (*Server, error) {
 	if c.Rate == (Rate{}) {
 		c.Rate = DefaultRate()
 	}
-	s := &Server{Config: c, times: defaultTimes(), probes: newProbes(c.Ready), registry: &registry.Registry{
+	s := &Server{Config: c, door: newDoor(), times: defaultTimes(), probes: newProbes(c.Ready), registry: &registry.Registry{
 		Cards: c.Directory, Profiles: c.Profiles, Keys: c.Custody, CardStates: c.CardStates, HolderStates: c.HolderStates, Now: c.Now,
 	}}
 	if err := s.SetClients(c.Clients); err != nil {
@@ -224,6 +225,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
+	defer s.closeDoor()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.times.drain)
 	defer cancel()
 	if err := web.Shutdown(drain); err != nil {

@@ -107,6 +107,7 @@ func (s *Server) traced(next echo.HandlerFunc) echo.HandlerFunc {
 		begun := c.Response().Committed
 		if err != nil {
 			t.note(err)
+			s.turnedAway(t, err)
 			if !begun {
 				answerProblem(c, err)
 			}

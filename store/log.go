@@ -143,7 +143,8 @@ func (s *Store) MoveCursor(ctx context.Context, sink string, sequence int64, at 
 // behind the newest checkpoint, and logs the entry that tells of it. Their leaves
 // stay, and with them every proof.
 func (s *Store) Prune(ctx context.Context, upTo int64, e audit.Entry) error {
-	const atOnce = 10_000
+	// Few at a time, since answers wait meanwhile.
+	const atOnce = 2000
 	e.Pruned = upTo
 	err := s.writer.write(ctx, func(tx *tx) error {
 		if _, err := tx.exec(`UPDATE audit_log SET pruned = ?1 WHERE pruned < ?1`, upTo); err != nil {
@@ -151,15 +152,17 @@ func (s *Store) Prune(ctx context.Context, upTo int64, e audit.Entry) error {
 		}
 		return tx.log(e)
 	})
-	// What is cut off here is taken up at the next pruning.
-	for more := err == nil; more; {
+	if err != nil {
+		return failed("prune the audit log", err)
+	}
+	// What an earlier pruning was cut off from is taken up here.
+	var first int64
+	err = s.readers.QueryRowContext(ctx, `SELECT coalesce(min(sequence), ?1 + 1) FROM audit_entries WHERE sequence <= ?1 AND entry <> ''`, upTo).Scan(&first)
+	for at := first - 1; err == nil && at < upTo; at += atOnce {
 		err = s.writer.write(ctx, func(tx *tx) error {
-			n, err := tx.exec(`UPDATE audit_entries SET entry = '' WHERE sequence IN (
-				SELECT sequence FROM audit_entries WHERE sequence <= ?1 AND entry <> '' ORDER BY sequence LIMIT ?2)`, upTo, atOnce)
-			more = err == nil && n == atOnce
+			_, err := tx.exec(`UPDATE audit_entries SET entry = '' WHERE sequence > ?1 AND sequence <= ?2 AND entry <> ''`, at, min(at+atOnce, upTo))
 			return err
 		})
-		more = more && err == nil
 	}
 	return failed("prune the audit log", err)
 }

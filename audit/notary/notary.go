@@ -202,6 +202,10 @@ func (n *Notary) Sign(ctx context.Context) (audit.Checkpoint, error) {
 		return audit.Checkpoint{}, fmt.Errorf("what the token signed: %w", err)
 	}
 	if err := n.Ledger.KeepCheckpoint(ctx, c, n.Now()); err != nil {
+		// Another node may have signed one meanwhile, which does as well.
+		if newest, again := n.Log.Newest(ctx); again == nil && newest.Size >= c.Size {
+			return newest, nil
+		}
 		return audit.Checkpoint{}, err
 	}
 	if err := n.publish(c); err != nil {

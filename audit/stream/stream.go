@@ -194,7 +194,13 @@ func (s *Streams) run(ctx context.Context, one *stream) {
 func (s *Streams) batch(ctx context.Context, one *stream) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	rows, err := s.Log.Rows(ctx, one.cursor+1, atOnce)
+	// Another node may have sent some meanwhile.
+	cursor, err := s.Ledger.Cursor(ctx, one.Name)
+	if err != nil {
+		return 0, err
+	}
+	one.at(cursor)
+	rows, err := s.Log.Rows(ctx, cursor+1, atOnce)
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}
@@ -222,10 +228,15 @@ func (s *Streams) batch(ctx context.Context, one *stream) (int, error) {
 	if err := s.Ledger.MoveCursor(ctx, one.Name, last, s.Now()); err != nil {
 		return 0, err
 	}
-	one.mu.Lock()
-	one.cursor = last
-	one.mu.Unlock()
+	one.at(last)
 	return len(rows), nil
+}
+
+// at notes how far the sink has come.
+func (one *stream) at(cursor int64) {
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	one.cursor = cursor
 }
 
 func (one *stream) note(err error, now time.Time) {
