@@ -51,7 +51,8 @@ func inspectPostgres(ctx context.Context, where string) (c Condition, err error)
 	if err := db.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, goose.DefaultTablename).Scan(&there); err != nil || !there {
 		return c, err
 	}
-	return c, c.schema(ctx, db.DB)
+	err = c.schema(ctx, db.DB)
+	return c, err
 }
 
 // schema reads the schema's version.
@@ -86,7 +87,8 @@ func inspect(ctx context.Context, path string) (c Condition, err error) {
 	if id != applicationID {
 		return c, ErrForeign
 	}
-	return c, c.schema(ctx, db.DB)
+	err = c.schema(ctx, db.DB)
+	return c, err
 }
 
 // openToLook opens a database for reading. It makes no file: a reader of an SQLite

@@ -95,7 +95,7 @@ func encode(d *policy.Decided) ([]byte, error) {
 // Decisions gives the last decisions of the policies; see rulebook.Ledger.
 func (s *Store) Decisions(ctx context.Context, below int64, limit int) ([]rulebook.Kept, error) {
 	rows, err := s.readers.QueryContext(ctx, `SELECT d.sequence, d.decided, a.entry FROM policy_decisions d
-		JOIN audit_entries a ON a.sequence = d.sequence
+		JOIN audit_entries a ON a.sequence = d.sequence AND a.entry <> ''
 		WHERE ?1 = 0 OR d.sequence < ?1 ORDER BY d.sequence DESC LIMIT ?2`, below, limit)
 	if err != nil {
 		return nil, s.unread("read the last decisions", err)

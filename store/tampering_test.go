@@ -31,7 +31,11 @@ func asAttacker(t *testing.T, path string, work func(exec func(query string, arg
 			t.Fatalf("%s: %v", query, err)
 		}
 	}
-	rows := must[*sql.Rows](t)(db.QueryContext(t.Context(), `SELECT name FROM sqlite_schema WHERE type = 'trigger'`))
+	rows, err := db.QueryContext(t.Context(), `SELECT name FROM sqlite_schema WHERE type = 'trigger'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
 	var names []string
 	for rows.Next() {
 		var name string
@@ -40,7 +44,7 @@ func asAttacker(t *testing.T, path string, work func(exec func(query string, arg
 		}
 		names = append(names, name)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	if err := rows.Err(); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {

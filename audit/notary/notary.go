@@ -84,7 +84,10 @@ func New(ctx context.Context, c Config) (*Notary, error) {
 	if err := n.goesOnFrom(ctx, kept); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.File, err)
 	}
-	return n, n.introduce(ctx, newest)
+	if err := n.introduce(ctx, newest); err != nil {
+		return nil, err
+	}
+	return n, nil
 }
 
 // introduce puts a key on record in the log that takes over from another.

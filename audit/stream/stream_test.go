@@ -148,7 +148,7 @@ func readSyslog(t *testing.T, c net.Conn, got chan<- string) {
 			return
 		}
 		m := rfc5424.FindSubmatch(text)
-		if m == nil || string(m[1]) != "108" || string(m[4]) != "unblock.respond" {
+		if len(m) != 7 || string(m[1]) != "108" || string(m[4]) != "unblock.respond" {
 			t.Errorf("no message of RFC 5424: %s", text)
 			return
 		}
