@@ -2,6 +2,7 @@ package softhsmtest_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509/pkix"
@@ -38,6 +39,8 @@ type appliance struct {
 	dir    string // holds all that the server writes
 	config string
 	url    string
+	store  string     // the section of the configuration; a file in dir where it is empty
+	place  *namespace // where it runs, nil for where the test does
 
 	process *exec.Cmd
 	exited  chan struct{} // closed when the process has ended
@@ -98,7 +101,7 @@ hsm:
   module: %s
   token: {label: %s}
   pin: {file: %s}
-store: {path: %s}
+store: %s
 log: {level: debug}
 clients:
   - {name: identity-manager, subject: "CN=identity-manager,O=Example", roles: [backend], names_operators: true}
@@ -111,12 +114,15 @@ profiles:
   - {id: gids-tdes3, name: GIDS, response_algorithm: tdes-ecb, challenge_length: 8, card_key_type: tdes3, scheme: latchkey-v1, master_key: master, wrong_responses_survived: unlimited}
   - {id: gids-aes256, name: GIDS with AES, response_algorithm: aes-ecb, challenge_length: 16, card_key_type: aes256, scheme: latchkey-v1, master_key: master, wrong_responses_survived: unlimited}
   - {id: counted, name: GIDS that counts, response_algorithm: tdes-ecb, challenge_length: 8, card_key_type: tdes3, scheme: latchkey-v1, master_key: master, wrong_responses_survived: 5}
-`, strings.TrimPrefix(a.url, "https://"), certificate, key, clientCA, module, a.token.Label, a.token.PINFile, filepath.Join(a.dir, "latchkey.db"))
+`, strings.TrimPrefix(a.url, "https://"), certificate, key, clientCA, module, a.token.Label, a.token.PINFile, cmp.Or(a.store, "{path: "+a.database()+"}"))
 	text += strings.Join(more, "\n")
 	if err := os.WriteFile(a.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// database is the server's SQLite file.
+func (a *appliance) database() string { return filepath.Join(a.dir, "latchkey.db") }
 
 // logFile holds all that the server printed, over restarts too.
 func (a *appliance) logFile() string { return filepath.Join(a.dir, "server.log") }
@@ -135,7 +141,7 @@ func (a *appliance) start(t *testing.T) {
 	defer func() { _ = log.Close() }()
 	a.process = exec.Command(path, "serve", "--config", a.config)
 	a.process.Stdout, a.process.Stderr = log, log
-	if err := a.process.Start(); err != nil {
+	if err := a.place.inside(a.process.Start); err != nil {
 		t.Fatal(err)
 	}
 	process, exited := a.process, make(chan struct{})
@@ -204,6 +210,7 @@ func (a *appliance) stop(t *testing.T) {
 func (a *appliance) client(certificates ...tls.Certificate) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: a.ca.Pool(), Certificates: certificates, MinVersion: tls.VersionTLS13},
+		DialContext:     a.place.dial,
 	}}
 }
 

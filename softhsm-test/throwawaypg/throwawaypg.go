@@ -25,6 +25,9 @@ import (
 type Server struct {
 	// Socket is the folder of its socket.
 	Socket string
+	// Listen is an address that it takes calls at besides, from anybody who gets there:
+	// it is for a network namespace of the test's own. Set before it is started.
+	Listen string
 	data   string
 	bin    string
 	as     *syscall.Credential
@@ -50,7 +53,7 @@ func New(tb testing.TB) *Server {
 
 // Launch starts a server that runs until it is closed.
 func Launch(ctx context.Context) (*Server, error) {
-	s, err := build(ctx)
+	s, err := Make(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,10 +66,10 @@ func Launch(ctx context.Context) (*Server, error) {
 // Close stops the server and takes its files away.
 func (s *Server) Close() error { return errors.Join(s.Stop(), os.RemoveAll(s.Socket)) }
 
-// build makes the files of a server. They are not in the test's own folder: the
+// Make makes the files of a server, which is then to be started. They are not in the test's own folder: the
 // path of a socket may have no more than 107 bytes, and PostgreSQL does not run as
 // root, so that another user has to come there.
-func build(ctx context.Context) (*Server, error) {
+func Make(ctx context.Context) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
@@ -128,13 +131,19 @@ func (s *Server) command(ctx context.Context, program string, args ...string) *e
 
 // Start starts the server again after Stop or Kill, and waits until it answers.
 func (s *Server) Start(ctx context.Context) error {
+	if s.Listen != "" {
+		rules := "local all all trust\nhost all all samenet trust\n"
+		if err := os.WriteFile(filepath.Join(s.data, "pg_hba.conf"), []byte(rules), 0o600); err != nil { //nolint:gosec // a folder of this server's own
+			return err
+		}
+	}
 	out, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = out.Close() }() // the server has its own
 	// Not of the test's context: it is stopped in order, which that would not do.
-	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", "-D", s.data, "-k", s.Socket, "-c", "listen_addresses=", "-c", "max_connections=200")
+	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", "-D", s.data, "-k", s.Socket, "-c", "listen_addresses="+s.Listen, "-c", "max_connections=200")
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	if err := s.cmd.Start(); err != nil {
 		return err
