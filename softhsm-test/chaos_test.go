@@ -149,39 +149,38 @@ func (f *traffic) end() {
 
 // suffer lets traffic run, does harm to it, waits until answers come again, and
 // holds what callers were given against what the log says.
-func (w *town) suffer(t *testing.T, harm string, do func(t *testing.T, f *traffic)) {
-	t.Run(harm, func(t *testing.T) {
-		before := w.permits(t)
-		f := w.begin(t)
-		f.more(t, 20)
-		do(t, f)
-		f.more(t, 20)
-		f.end()
-		after := w.permits(t)
-		r := row{harm: harm, given: len(f.given), refused: f.refused, dropped: f.dropped, entries: len(after) - len(before)}
-		for process, challenge := range f.given {
-			switch logged, there := after[process]; {
-			case !there:
-				r.bare++
-			case logged.Challenge != challenge:
-				r.lost++
-			}
+func (w *town) suffer(t *testing.T, harm string, do func(f *traffic)) {
+	t.Helper()
+	before := w.permits(t)
+	f := w.begin(t)
+	f.more(t, 20)
+	do(f)
+	f.more(t, 20)
+	f.end()
+	after := w.permits(t)
+	r := row{harm: harm, given: len(f.given), refused: f.refused, dropped: f.dropped, entries: len(after) - len(before)}
+	for process, challenge := range f.given {
+		switch logged, there := after[process]; {
+		case !there:
+			r.bare++
+		case logged.Challenge != challenge:
+			r.lost++
 		}
-		for process := range before {
-			if _, there := after[process]; !there {
-				r.lost++
-			}
+	}
+	for process := range before {
+		if _, there := after[process]; !there {
+			r.lost++
 		}
-		if r.bare != 0 || r.lost != 0 {
-			t.Errorf("%d answers without an entry, %d entries lost or of another answer", r.bare, r.lost)
-		}
-		// An answer whose caller was gone has its entry and counts; more than callers did
-		// not wait for there cannot be.
-		if extra := r.entries - r.given; extra < 0 || extra > r.dropped+r.refused {
-			t.Errorf("%d entries for %d answers, %d refusals and %d dropped calls", r.entries, r.given, r.refused, r.dropped)
-		}
-		w.rows = append(w.rows, r)
-	})
+	}
+	if r.bare != 0 || r.lost != 0 {
+		t.Errorf("%s: %d answers without an entry, %d entries lost or of another answer", harm, r.bare, r.lost)
+	}
+	// An answer whose caller was gone has its entry and counts; more than callers did
+	// not wait for there cannot be.
+	if extra := r.entries - r.given; extra < 0 || extra > r.dropped+r.refused {
+		t.Errorf("%s: %d entries for %d answers, %d refusals and %d dropped calls", harm, r.entries, r.given, r.refused, r.dropped)
+	}
+	w.rows = append(w.rows, r)
 }
 
 // permits reads from the log which processes were answered. It checks on the way
@@ -269,7 +268,7 @@ func (w *town) print(t *testing.T, name string) {
 	}
 }
 
-// open is the configuration of a node that turns nobody away.
+// openToAll is the configuration of a node that turns nobody away.
 const openToAll = "limits: {requests_per_second: 100000, burst: 100000}\n"
 
 // TestChaosOneNode harms a node with an SQLite database in every way that there is,
@@ -284,12 +283,8 @@ func TestChaosOneNode(t *testing.T) {
 	w := &town{nodes: []*appliance{a}, where: a.database()}
 	w.settle(t)
 
-	kill := func(t *testing.T) {
-		a.signal(t, syscall.SIGKILL)
-		a.start(t)
-	}
 	for _, call := range []string{"C_DeriveKey", "C_EncryptInit", "C_Encrypt", "C_DestroyObject"} {
-		w.suffer(t, "kill -9 within "+call, func(t *testing.T, _ *traffic) {
+		w.suffer(t, "kill -9 within "+call, func(*traffic) {
 			release := fault.Hang(call)
 			for fault.Hung(call) == 0 {
 				time.Sleep(time.Millisecond)
@@ -300,36 +295,37 @@ func TestChaosOneNode(t *testing.T) {
 		})
 	}
 	for i := range 5 {
-		w.suffer(t, fmt.Sprintf("kill -9 at some moment, %d", i+1), func(t *testing.T, f *traffic) {
+		w.suffer(t, fmt.Sprintf("kill -9 at some moment, %d", i+1), func(f *traffic) {
 			f.more(t, 1+rand.IntN(50))
-			kill(t)
+			a.signal(t, syscall.SIGKILL)
+			a.start(t)
 		})
 	}
-	w.suffer(t, "SIGTERM", func(t *testing.T, _ *traffic) {
+	w.suffer(t, "SIGTERM", func(*traffic) {
 		a.stop(t)
 		a.start(t)
 	})
-	w.suffer(t, "HSM gone", func(t *testing.T, f *traffic) {
+	w.suffer(t, "HSM gone", func(f *traffic) {
 		fault.LoseToken()
 		f.turnedAway(t)
 		fault.RestoreToken()
 	})
-	w.suffer(t, "HSM slow", func(t *testing.T, f *traffic) {
+	w.suffer(t, "HSM slow", func(f *traffic) {
 		fault.Delay("C_DeriveKey", 100*time.Millisecond)
 		f.more(t, 5)
 		fault.Clear()
 	})
-	w.suffer(t, "HSM hangs", func(t *testing.T, f *traffic) {
+	w.suffer(t, "HSM hangs", func(f *traffic) {
 		release := fault.Hang("C_DeriveKey")
 		f.turnedAway(t)
 		release()
 	})
-	w.suffer(t, "disk full", func(t *testing.T, f *traffic) {
+	w.suffer(t, "disk full", func(f *traffic) {
 		free := disk.fill(t)
 		f.turnedAway(t)
 		free()
 	})
-	w.suffer(t, "disk read-only", func(t *testing.T, f *traffic) {
+	w.suffer(t, "disk read-only", func(f *traffic) {
 		a.signal(t, syscall.SIGKILL) // a disk that is written to is not made read-only
 		disk.readOnly(t, true)
 		f.cutOff(t)
@@ -432,61 +428,72 @@ func TestChaosNodes(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	server.Listen = database
-	startServer := func(t *testing.T) {
+	a := prepareAppliance(t)
+	certificate, err := a.ca.Server(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Listen, server.Certificate = database, certificate.CertificatePEM()
+	if server.Key, err = certificate.KeyPEM(); err != nil {
+		t.Fatal(err)
+	}
+	startServer := func() {
 		t.Helper()
 		if err := house.inside(func() error { return server.Start(t.Context()) }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	startServer(t)
+	startServer()
 	where, err := server.Database(t.Context(), "chaos")
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	a := prepareAppliance(t)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := a.ca.Write(ca); err != nil {
+		t.Fatal(err)
+	}
 	a.store = fmt.Sprintf("{postgres: {url: %q}}", where)
 	a.writeConfig(t, a.token.Module, openToAll)
 	a.start(t)
 	// The same token and the same CA on another host.
 	b := &appliance{token: a.token, ca: a.ca, dir: t.TempDir(), url: "https://" + freeAddress(t), place: far}
-	b.store = fmt.Sprintf("{postgres: {url: %q}}", "postgres://latchkey@"+database+"/chaos?sslmode=disable")
+	b.store = fmt.Sprintf("{postgres: {url: %q}}", "postgres://latchkey@"+database+"/chaos?sslmode=verify-full&sslrootcert="+ca)
 	b.writeConfig(t, a.token.Module, openToAll)
 	b.start(t)
 	w := &town{nodes: []*appliance{a, b}, where: where}
 	w.settle(t)
 
 	for i := range 3 {
-		w.suffer(t, fmt.Sprintf("kill -9 of a node, %d", i+1), func(t *testing.T, f *traffic) {
+		w.suffer(t, fmt.Sprintf("kill -9 of a node, %d", i+1), func(f *traffic) {
 			f.more(t, 1+rand.IntN(50))
 			b.signal(t, syscall.SIGKILL)
 			f.more(t, 20) // of the other
 			b.start(t)
 		})
 	}
-	w.suffer(t, "both nodes restarted in turn", func(t *testing.T, f *traffic) {
+	w.suffer(t, "both nodes restarted in turn", func(f *traffic) {
 		for _, n := range w.nodes {
 			n.stop(t)
 			f.more(t, 20)
 			n.start(t)
 		}
 	})
-	w.suffer(t, "PostgreSQL crashes", func(t *testing.T, f *traffic) {
+	w.suffer(t, "PostgreSQL crashes", func(f *traffic) {
 		if err := server.Crash(); err != nil {
 			t.Fatal(err)
 		}
 		f.turnedAway(t)
-		startServer(t)
+		startServer()
 	})
-	w.suffer(t, "PostgreSQL restarts", func(t *testing.T, f *traffic) {
+	w.suffer(t, "PostgreSQL restarts", func(f *traffic) {
 		if err := server.Stop(); err != nil {
 			t.Fatal(err)
 		}
 		f.turnedAway(t)
-		startServer(t)
+		startServer()
 	})
-	w.suffer(t, "network between a node and the database cut", func(t *testing.T, f *traffic) {
+	w.suffer(t, "network between a node and the database cut", func(f *traffic) {
 		far.cable(t, "down")
 		f.more(t, 20) // of the other, once the database has let go of what this one held
 		far.cable(t, "up")

@@ -25,15 +25,17 @@ import (
 type Server struct {
 	// Socket is the folder of its socket.
 	Socket string
-	// Listen is an address that it takes calls at besides, from anybody who gets there:
-	// it is for a network namespace of the test's own. Set before it is started.
-	Listen string
-	data   string
-	bin    string
-	as     *syscall.Credential
-	log    string
-	cmd    *exec.Cmd
-	ended  chan error
+	// Listen is an address that it takes calls at besides, over TLS from anybody who
+	// gets there: it is for a network namespace of the test's own. It and the PEM texts of
+	// the certificate and its key are set before it is started.
+	Listen           string
+	Certificate, Key []byte
+	data             string
+	bin              string
+	as               *syscall.Credential
+	log              string
+	cmd              *exec.Cmd
+	ended            chan error
 }
 
 // New starts a server that runs until the test ends.
@@ -131,11 +133,8 @@ func (s *Server) command(ctx context.Context, program string, args ...string) *e
 
 // Start starts the server again after Stop or Kill, and waits until it answers.
 func (s *Server) Start(ctx context.Context) error {
-	if s.Listen != "" {
-		rules := "local all all trust\nhost all all samenet trust\n"
-		if err := os.WriteFile(filepath.Join(s.data, "pg_hba.conf"), []byte(rules), 0o600); err != nil { //nolint:gosec // a folder of this server's own
-			return err
-		}
+	if err := s.secure(); err != nil {
+		return err
 	}
 	out, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -143,7 +142,7 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	defer func() { _ = out.Close() }() // the server has its own
 	// Not of the test's context: it is stopped in order, which that would not do.
-	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", "-D", s.data, "-k", s.Socket, "-c", "listen_addresses="+s.Listen, "-c", "max_connections=200")
+	s.cmd = s.command(context.WithoutCancel(ctx), "postgres", "-c", "ssl="+map[bool]string{true: "on", false: "off"}[s.Listen != ""], "-D", s.data, "-k", s.Socket, "-c", "listen_addresses="+s.Listen, "-c", "max_connections=200")
 	s.cmd.Stdout, s.cmd.Stderr = out, out
 	if err := s.cmd.Start(); err != nil {
 		return err
@@ -165,6 +164,29 @@ func (s *Server) Start(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond): // between two tries
 		}
 	}
+}
+
+// secure writes down who may come over the network, and by what the server is known.
+func (s *Server) secure() error {
+	if s.Listen == "" {
+		return nil
+	}
+	for name, text := range map[string]string{
+		"pg_hba.conf": "local all all trust\nhostssl all all samenet trust\n",
+		"server.crt":  string(s.Certificate),
+		"server.key":  string(s.Key),
+	} {
+		path := filepath.Join(s.data, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+		if s.as != nil {
+			if err := os.Chown(path, int(s.as.Uid), int(s.as.Gid)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // PID is the process ID of the server, 0 where it does not run.
