@@ -40,7 +40,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o660); err != nil {
+	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // its group is the scraper's
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil

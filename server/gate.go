@@ -20,8 +20,12 @@ const (
 	// consoleShare is the part of the places that are kept for the console: people
 	// are few and send one request at a time.
 	consoleShare = 8
-	// narrowest is the part of its places that a gate keeps however slow answers are.
-	narrowest = 16
+	// narrowest is the part of its places that a gate keeps however slow answers are:
+	// as many as two for each of the HSM's sessions to one client, by default.
+	narrowest = 8
+	// widening is the part of a place that an answer in time brings back. However fast
+	// the HSM is, a client's wait so grows by an eighth of the time that goes by.
+	widening = 0.25
 	// retryAfter is what those who are turned away are told to wait, in seconds. A
 	// place is free again long before.
 	retryAfter = 1
@@ -40,8 +44,8 @@ const (
 // threshold of Choudhury and Hahne, "Dynamic queue length thresholds for
 // shared-memory packet switches" (1998), with its factor at 1.
 //
-// How many places there are follows how long answers take: additive increase,
-// multiplicative decrease, as with TCP. A slow HSM so has a short queue.
+// How many places there are follows how long answers take: they are halved when one
+// is late and come back one by one, as with TCP. A slow HSM so has a short queue.
 type gate struct {
 	name string
 	most int
@@ -102,7 +106,7 @@ func (g *gate) answered(took time.Duration) {
 		g.places = max(g.places/2, float64(g.most)/narrowest, 2)
 		g.eased = now
 	case took <= patience && 2*g.total >= int(g.places):
-		g.places = min(g.places+1/g.places, float64(g.most))
+		g.places = min(g.places+widening, float64(g.most))
 	}
 }
 

@@ -129,7 +129,7 @@ func TestOverload(t *testing.T) {
 	if persons.Answered == 0 || persons.TurnedAway != 0 {
 		t.Errorf("another client: %d answered, %d turned away for the flood of the first", persons.Answered, persons.TurnedAway)
 	}
-	if wrong := append(flooded.Wrong, persons.Wrong...); len(wrong) != 0 {
+	if wrong := slices.Concat(flooded.Wrong, persons.Wrong); len(wrong) != 0 {
 		t.Errorf("what was neither answered nor turned away: %q", wrong)
 	}
 	if floor := map[bool]float64{false: 0.25, true: 0.9}[judged]; goodput < floor*sustained {
