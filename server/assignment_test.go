@@ -78,6 +78,7 @@ func TestMassAssignment(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Clients = append(c.Clients, roleClients()...) })
 	w.stock()
 	fields := w.contract.fieldsOf()
+	lines := matrix(t)
 	for place, op := range w.contract.operations() {
 		if op.RequestBody == nil {
 			continue
@@ -85,13 +86,16 @@ func TestMassAssignment(t *testing.T) {
 		t.Run(place, func(t *testing.T) {
 			e := exampleOf(t, place, op)
 			schema, body := w.contract.bodyOf(t, op, e)
+			if lines[place] == nil {
+				t.Fatal("testdata/matrix.txt has no line for it")
+			}
 			var caller badge
-			for role, may := range matrix(t)[place] {
+			for role, may := range lines[place] {
 				if may {
 					caller.certificate = "role-" + role
 				}
 			}
-			before, tried := w.onDisk(true), 0
+			before, tried := w.onDisk(), 0
 			objects(schema, body, func(s *base.Schema, object map[string]any) {
 				for _, name := range fields {
 					if _, own := s.Properties.Get(name); own {
@@ -122,7 +126,7 @@ func TestMassAssignment(t *testing.T) {
 			if tried < len(privileged()) {
 				t.Errorf("%d fields were tried; the schema says that others are let in", tried)
 			}
-			if after := w.onDisk(true); after != before {
+			if after := w.onDisk(); after != before {
 				t.Errorf("before\n%s\nafter\n%s", before, after)
 			}
 		})
@@ -139,6 +143,7 @@ func TestReadOnlyFields(t *testing.T) {
 		body         any
 	}{
 		"CardPut":     {"backend", "/v1/cards/NEW", aCard("gids")},
+		"OperatorPut": {"admin", "/v1/operators/new", api.Operator{Name: "New", Roles: []string{"operator"}, State: "active"}},
 		"CardTypePut": {"admin", "/v1/card-types/new", api.CardType{Name: "new", Profile: "gids", UnblockRemote: map[string]bool{}}},
 	}
 	for name, proxy := range w.contract.model.Components.Schemas.FromOldest() {

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// onDisk is every row of the database as text, but for the heartbeat that readiness
-// leaves. Without the log it leaves out what the audit log holds, for refusals that
-// are logged.
-func (w *world) onDisk(withLog bool) string {
+// onDisk is every row of the database as text, but for the audit log, which tells
+// of refusals, and the heartbeat that readiness leaves.
+func (w *world) onDisk() string {
 	w.t.Helper()
 	db, err := sql.Open("sqlite3", "file:"+w.database+"?mode=ro")
 	if err != nil {
@@ -19,7 +18,7 @@ func (w *world) onDisk(withLog bool) string {
 	var text strings.Builder
 	for _, table := range w.rows(db, `SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name`) {
 		name := table[0]
-		if name == "heartbeat" || !withLog && strings.HasPrefix(name, "audit_") {
+		if name == "heartbeat" || strings.HasPrefix(name, "audit_") {
 			continue
 		}
 		fmt.Fprintf(&text, "%s\n", name)

@@ -7,12 +7,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 
 	"latchkey/identity"
 	"latchkey/server/api"
+	openidtest "latchkey/softhsm-test/openid"
+	"latchkey/unblock"
 )
 
 // nobody stands among the roles of the matrix for a caller without an identity.
@@ -121,13 +124,29 @@ type way struct {
 }
 
 // ways are all the ways of being somebody that the server knows.
-func (w *world) ways() []way {
-	byCertificate := way{"certificate", map[string]badge{}}
+func (w *world) ways(token func(map[string]any) string) []way {
+	client := map[string]badge{}
 	for _, r := range identity.Roles() {
-		byCertificate.badges[string(r)] = badge{certificate: "role-" + string(r)}
+		client[string(r)] = badge{certificate: "role-" + string(r)}
 	}
-	return []way{byCertificate}
+	person := map[string]badge{"backend": {"", bearer(token(map[string]any{"sub": "service-2"}))}} // a client; no person is one
+	for claim, r := range map[string]identity.Role{
+		"desk": identity.Operator, "leads": identity.Supervisor, "admins": identity.Administrator, "officers": identity.SecurityOfficer, "auditors": identity.Auditor,
+	} {
+		person[string(r)] = badge{"", bearer(token(map[string]any{"preferred_username": "p-" + claim, "roles": claim}))}
+	}
+	// Whatever the person may do, the client that passes the token is a backend.
+	chief := token(map[string]any{"preferred_username": "chief", "roles": []string{"desk", "leads", "admins", "officers", "auditors"}})
+	passed := []string{operatorHeader, chief}
+	return []way{
+		{"certificate", client},
+		{"token", person},
+		{"certificate and a person's token", map[string]badge{"backend": {"role-backend", passed}}},
+		{"token and a person's token", map[string]badge{"backend": {"", append(passed, person["backend"].headers...)}}},
+	}
 }
+
+func bearer(token string) []string { return []string{authorizationHeader, "Bearer " + token} }
 
 // roleClients are clients with one role each.
 func roleClients() []identity.Client {
@@ -138,21 +157,38 @@ func roleClients() []identity.Client {
 	return list
 }
 
-// worthless is what makes nobody of a caller, with the code that it is told of.
-func (w *world) worthless() map[string]struct {
+// turnedAway is a badge that opens nothing, and the code of what its bearer is told.
+type turnedAway struct {
 	badge
 	code string
-} {
-	type refused = struct {
-		badge
-		code string
-	}
-	return map[string]refused{
-		"nothing":                {badge{}, codeNoCertificate},
-		"a cookie":               {badge{"", []string{"Cookie", "latchkey=x; __Host-latchkey=x; session=x"}}, codeNoCertificate},
-		"headers that name":      {badge{"", namingHeaders()}, codeNoCertificate},
-		"a client that is not":   {badge{certificate: "stranger"}, codeClientUnknown},
-		"a client without roles": {badge{certificate: "roleless"}, codeRole},
+}
+
+// worthless is what makes nobody of a caller, or nobody with a role.
+func (w *world) worthless(f *openidtest.Forge, token func(map[string]any) string) map[string]turnedAway {
+	admin := token(map[string]any{"roles": "admins"})
+	claims := map[string]any{"iss": f.Issuer, "sub": "s-anna", "aud": "latchkey", "exp": w.clock.Now().Add(time.Minute).Unix(), "preferred_username": "anna", "roles": "admins"}
+	cut := strings.LastIndex(admin, ".") // and one character of what is signed with it
+	return map[string]turnedAway{
+		"nothing":                       {badge{}, codeNoCertificate},
+		"a cookie":                      {badge{"", []string{"Cookie", "__Host-latchkey=" + admin + "; latchkey=" + admin + "; session=" + admin}}, codeNoCertificate},
+		"headers that name":             {badge{"", namingHeaders()}, codeNoCertificate},
+		"headers that hold a token":     {badge{"", []string{"Proxy-Authorization", "Bearer " + admin, "X-Access-Token", admin, "X-Authorization", "Bearer " + admin}}, codeNoCertificate},
+		"a client that is not":          {badge{certificate: "stranger"}, codeClientUnknown},
+		"a client without roles":        {badge{certificate: "roleless"}, codeRole},
+		"certificate and token":         {badge{"role-administrator", bearer(admin)}, codeTwoIdentities},
+		"person who passes a token":     {badge{"anna", []string{operatorHeader, admin}}, codeTwoIdentities},
+		"token and a passed token":      {badge{"", append(bearer(admin), operatorHeader, admin)}, codeTwoIdentities},
+		"no backend, and passes one":    {badge{"role-administrator", []string{operatorHeader, admin}}, string(unblock.DelegationRefused)},
+		"a passed token alone":          {badge{"", []string{operatorHeader, admin}}, codeNoCertificate},
+		"a backend's, passed":           {badge{"role-backend", []string{operatorHeader, token(map[string]any{"sub": "service-1"})}}, codeToken},
+		"a person who claims a backend": {badge{"", bearer(token(map[string]any{"roles": "backends"}))}, codeRole},
+		"an expired token":              {badge{"", bearer(token(map[string]any{"roles": "admins", "exp": w.clock.Now().Add(-time.Minute).Unix()}))}, codeToken},
+		"a token for another":           {badge{"", bearer(token(map[string]any{"roles": "admins", "aud": "other"}))}, codeToken},
+		"a token of another issuer":     {badge{"", bearer(token(map[string]any{"roles": "admins", "iss": "https://mallory.example"}))}, codeToken},
+		"a token of another key":        {badge{"", bearer(openidtest.EC(w.t, "k1").Sign(w.t, claims))}, codeToken},
+		"an unsigned token":             {badge{"", bearer(openidtest.Unsigned(w.t, claims))}, codeToken},
+		"a token changed":               {badge{"", bearer(admin[:cut-1] + admin[cut:])}, codeToken},
+		"Basic":                         {badge{"", []string{authorizationHeader, "Basic YWRtaW46YWRtaW4="}}, codeIdentity},
 	}
 }
 
@@ -172,7 +208,9 @@ func TestMatrix(t *testing.T) {
 		c.Clients = append(append(c.Clients, roleClients()...), identity.Client{Name: "roleless", Subject: "CN=roleless,O=Example"})
 	})
 	w.stock()
-	ways, worthless := w.ways(), w.worthless()
+	forge := openidtest.NewForge(t)
+	token := w.tokens(forge)
+	ways, worthless := w.ways(token), w.worthless(forge, token)
 	lines := matrix(t)
 	for place, op := range w.contract.operations() {
 		t.Run(place, func(t *testing.T) {
@@ -196,7 +234,7 @@ func TestMatrix(t *testing.T) {
 			}
 
 			e := exampleOf(t, place, op)
-			before := w.onDisk(true)
+			before := w.onDisk()
 			for name, b := range worthless {
 				a := w.send(e, b.badge)
 				if expected[nobody] {
@@ -212,7 +250,7 @@ func TestMatrix(t *testing.T) {
 					}
 				}
 			}
-			if after := w.onDisk(true); after != before {
+			if after := w.onDisk(); after != before {
 				t.Errorf("whoever may not has changed something: before\n%s\nafter\n%s", before, after)
 			}
 			for _, by := range ways {

@@ -28,7 +28,7 @@ func (w *world) tokens(f *openidtest.Forge) func(changes map[string]any) string 
 		Claims: oidc.Claims{
 			Operator: "preferred_username", Name: "name", Roles: "roles", AMR: []string{"otp"},
 			RoleOf: map[string]identity.Role{
-				"desk": identity.Operator, "admins": identity.Administrator, "officers": identity.SecurityOfficer, "auditors": identity.Auditor,
+				"desk": identity.Operator, "leads": identity.Supervisor, "admins": identity.Administrator, "officers": identity.SecurityOfficer, "auditors": identity.Auditor,
 				"backends": identity.Backend, // which a configuration may not say
 			},
 		},
