@@ -14,7 +14,7 @@ import (
 )
 
 // Parts are asked how they stand each time somebody asks for metrics. All are
-// required but Checkpoint.
+// required.
 type Parts struct {
 	Tokens func() []hsm.Status
 	Store  func(ctx context.Context) (store.Status, error)
@@ -22,9 +22,6 @@ type Parts struct {
 	// Sources are the names of sources of card data that may be told of. Others are
 	// told of as "other": a name that is not from the configuration may be anything.
 	Sources []string
-	// Checkpoint tells when the audit log's newest checkpoint was signed; the zero
-	// time is never.
-	Checkpoint func(ctx context.Context) (time.Time, error)
 }
 
 // Watch adds the metrics of parts that are asked.
@@ -114,18 +111,12 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		c.log.Warn("metrics: the store was asked how it stands", zap.Error(err))
 	} else {
 		gauge(logSize, float64(s.LogSize))
+		if !s.Signed.IsZero() {
+			gauge(checkpointed, seconds(s.Signed))
+		}
 		for source, at := range c.bySource(s.Synced) {
 			gauge(synced, seconds(at), source)
 		}
-	}
-	if c.Checkpoint == nil {
-		return
-	}
-	switch at, err := c.Checkpoint(ctx); {
-	case err != nil:
-		c.log.Warn("metrics: the audit log was asked for its newest checkpoint", zap.Error(err))
-	case !at.IsZero():
-		gauge(checkpointed, seconds(at))
 	}
 }
 

@@ -46,11 +46,12 @@ func TestLabelsAreBounded(t *testing.T) {
 	synced := map[string]time.Time{"idm": at, "anna": at.Add(time.Hour), "otto": at.Add(2 * time.Hour)}
 	var broken error
 	m.Watch(observe.Parts{
-		Tokens:     func() []hsm.Status { return []hsm.Status{{Label: "fleet", Serial: "1", Down: true}} },
-		Store:      func(context.Context) (store.Status, error) { return store.Status{LogSize: 7, Synced: synced}, broken },
-		Load:       func() []server.Load { return []server.Load{{Gate: "api", InProgress: 3, Places: 4}} },
-		Sources:    []string{"idm"},
-		Checkpoint: func(context.Context) (time.Time, error) { return at, broken },
+		Tokens: func() []hsm.Status { return []hsm.Status{{Label: "fleet", Serial: "1", Down: true}} },
+		Store: func(context.Context) (store.Status, error) {
+			return store.Status{LogSize: 7, Signed: at, Synced: synced}, broken
+		},
+		Load:    func() []server.Load { return []server.Load{{Gate: "api", InProgress: 3, Places: 4}} },
+		Sources: []string{"idm"},
 	}, zap.NewNop())
 	scrape := func() string {
 		t.Helper()
