@@ -74,7 +74,7 @@ func TestTokens(t *testing.T) {
 		"named by a service":           {"", []string{"Authorization", "Bearer " + service}, "anna", [3]string{"service", "anna", "named by the client"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			headers := append(test.headers, requestIDHeader, "this-one")
+			headers := slices.Concat(test.headers, []string{requestIDHeader, "this-one"})
 			a := w.call(test.client, "POST", respondPath, api.Respond{Challenge: "1603EBDF1C8A2E72", Operator: test.operator, Reason: "INC"}, headers...)
 			if a.status != http.StatusOK {
 				t.Fatalf("%d %s", a.status, a.body)
@@ -337,5 +337,45 @@ func TestRecordOutweighsCertificate(t *testing.T) {
 	a := w.call("backend", "POST", respondPath, api.Respond{Challenge: "1603EBDF1C8A2E72", Operator: "anna", Reason: "INC"})
 	if p := a.problem(t); p.Code != "operator-inactive" {
 		t.Errorf("named: %d %s", a.status, p.Code)
+	}
+}
+
+// The same with a real Dex: a person, a service with a token of its own, and the
+// person's token passed by the service.
+func TestTokensOfDex(t *testing.T) {
+	w := newWorld(t)
+	w.stock()
+	dex := openidtest.NewDex(t, "https://127.0.0.1:1/back")
+	provider, err := oidc.New(oidc.Config{
+		Issuer: dex.Issuer, CA: dex.CA, Audience: openidtest.ClientID, Algorithms: oidc.DefaultAlgorithms(),
+		Claims: oidc.Claims{Operator: "name"}, ClockSkew: 30 * time.Second, Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	anna, service := dex.Token("anna", openidtest.ClientID), dex.Token("identity-manager", openidtest.ClientID)
+	of, err := provider.Verify(t.Context(), service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.restart(func(c *Config) {
+		c.Tokens = provider
+		c.Clients = append(c.Clients, identity.Client{Name: "service", TokenSubject: of.Subject, Roles: []identity.Role{identity.Backend}})
+	})
+	for _, test := range []struct {
+		headers []string
+		status  int
+		entry   [3]string
+	}{
+		{[]string{"Authorization", "Bearer " + anna}, http.StatusOK, [3]string{"person:anna", "anna", "own token"}},
+		{[]string{"Authorization", "Bearer " + service, operatorHeader, anna}, http.StatusOK, [3]string{"service", "anna", "own token, passed by the client"}},
+		{[]string{"Authorization", "Bearer " + service}, http.StatusForbidden, [3]string{"service", "", ""}},
+	} {
+		a := w.call("", "POST", respondPath, api.Respond{Challenge: "1603EBDF1C8A2E72", Reason: "INC"}, test.headers...)
+		entries := w.entries()
+		e := entries[len(entries)-1]
+		if got := [3]string{e.Client, e.Operator, e.Delegation}; a.status != test.status || got != test.entry {
+			t.Errorf("%d, and the audit log says %q; want %d, %q\n%s", a.status, got, test.status, test.entry, a.body)
+		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 var ErrTokenTaken = errors.New("another operator is tied to this token")
 
 // MaxOperators is the most operators that a page has.
-const MaxOperators = 500
+const MaxOperators = 200
 
 // PutOperator registers a person or changes the record, and writes the audit
 // entry in the same transaction. Where nothing but UpdatedBy and UpdatedAt differs
