@@ -36,7 +36,7 @@ const (
 )
 
 // passwordHash is bcrypt's of Password, as Dex's own documentation has it.
-const passwordHash = "$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W" //nolint:gosec // of a word that everybody knows
+const passwordHash = "$2a$10$2b2cU8CPhOTaGrs1HRQuAueS7JTT5ZHsHSzYiFPm1leZck7Mc8T4W"
 
 // Dex is a running Dex. Its people are anna, omar and identity-manager, with
 // NAME@example.org as address and NAME in the claim name. Its connector "mock" logs
