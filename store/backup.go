@@ -474,8 +474,9 @@ func (tx *tx) columns(ctx context.Context, name string, columns []string) ([]str
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = rows.Close() }() // nothing was read
 	kinds, err := rows.ColumnTypes()
-	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+	if err := errors.Join(err, rows.Err()); err != nil {
 		return nil, err
 	}
 	if len(kinds) != len(columns) {

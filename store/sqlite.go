@@ -70,7 +70,7 @@ func claim(path string) (string, *os.File, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	lock, err := os.OpenFile(path+"-lock", os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.OpenFile(path+"-lock", os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // whoever runs the program names its database
 	if err != nil {
 		return "", nil, err
 	}
@@ -82,7 +82,7 @@ func claim(path string) (string, *os.File, error) {
 	}
 	// SQLite gives -wal and -shm the mode of the database file. Where the file
 	// cannot be written SQLite would open it for reading and fail much later.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // as above
 	if err == nil {
 		err = file.Close()
 	}
@@ -156,7 +156,10 @@ func names(rows *sql.Rows, err error) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return collect(rows, func(row scanner) (name string, err error) { return name, row.Scan(&name) })
+	return collect(rows, func(row scanner) (name string, err error) {
+		err = row.Scan(&name)
+		return name, err
+	})
 }
 
 // disarmFile drops the triggers, and makes them again.

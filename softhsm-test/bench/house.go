@@ -85,7 +85,7 @@ func (h *house) close() error {
 func (h *house) path(name string) string { return filepath.Join(h.dir, name) }
 
 func (h *house) command(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, h.latchkey, args...)
+	cmd := exec.CommandContext(ctx, h.latchkey, args...) //nolint:gosec // the binary that is measured
 	cmd.Env = append(os.Environ(), h.token.Env()...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("latchkey %s: %w\n%s", strings.Join(args[:2], " "), err, out)
@@ -173,7 +173,7 @@ func (h *house) serve(ctx context.Context, name, where, more string) (*node, err
 		return nil, err
 	}
 	// Not of the context: it is stopped in order.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), h.latchkey, "serve", "--config", file)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), h.latchkey, "serve", "--config", file) //nolint:gosec // as above
 	cmd.Env = append(os.Environ(), h.token.Env()...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StderrPipe()

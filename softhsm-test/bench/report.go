@@ -146,12 +146,18 @@ func together(ctx context.Context, h *house, n int, t task) (sum figures, err er
 func (h *house) served(ctx context.Context, o options, nodes int, where string, rate float64) (_ figures, err error) {
 	var addresses []string
 	var pid int
+	var running []*node
+	defer func() {
+		for _, n := range running {
+			err = errors.Join(err, n.stop())
+		}
+	}()
 	for i := range nodes {
 		n, err := h.serve(ctx, fmt.Sprint("node-", i), where, "")
 		if err != nil {
 			return figures{}, err
 		}
-		defer func() { err = errors.Join(err, n.stop()) }()
+		running = append(running, n)
 		addresses, pid = append(addresses, n.address), n.cmd.Process.Pid
 	}
 	return measure(ctx, h, task{Kind: "load", Callers: o.clients, Slice: o.slice, Cards: o.cards, Rate: rate, Load: loadTask{

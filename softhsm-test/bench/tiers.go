@@ -62,14 +62,16 @@ func start(ctx context.Context, h *house, t task) (*exec.Cmd, *bytes.Buffer, err
 	cmd.Env = append(append(os.Environ(), h.token.Env()...), taskEnv+"="+string(text))
 	out := new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
-	return cmd, out, cmd.Start()
+	err = cmd.Start()
+	return cmd, out, err
 }
 
 func finish(cmd *exec.Cmd, out *bytes.Buffer) (f figures, err error) {
 	if err := cmd.Wait(); err != nil {
 		return f, err
 	}
-	return f, json.Unmarshal(out.Bytes(), &f)
+	err = json.Unmarshal(out.Bytes(), &f)
+	return f, err
 }
 
 // work is what a child process does.
@@ -80,7 +82,7 @@ func work(ctx context.Context, text string) error {
 	}
 	// For whoever looks for what is hot.
 	if file := os.Getenv("LATCHKEY_BENCH_PROFILE"); file != "" && t.Kind != "load" {
-		out, err := os.Create(file + "." + t.Kind)
+		out, err := os.Create(file + "." + t.Kind) //nolint:gosec // who measures names the file
 		if err != nil {
 			return err
 		}
@@ -110,29 +112,33 @@ func rawTier(ctx context.Context, t task) (figures, error) {
 	if err := rawloop.LogIn(t.Module, t.Token, t.PIN); err != nil {
 		return figures{}, err
 	}
+	var loops []*rawloop.Loop
+	defer func() {
+		for _, r := range loops {
+			_ = r.Close() // the process ends with it
+		}
+	}()
 	var answers []func() error
 	for range t.Callers {
 		r, err := rawloop.New(t.Module, t.Token, masterKey)
 		if err != nil {
 			return figures{}, err
 		}
-		defer func() { _ = r.Close() }() // the process ends with it
-		answers = append(answers, r.Answer)
+		loops, answers = append(loops, r), append(answers, r.Answer)
 	}
 	return during(ctx, t.Slice, answers)
 }
 
-func openToken(ctx context.Context, t task) (*hsm.Module, *hsm.Token, error) {
+func openToken(ctx context.Context, t task) (*hsm.Token, error) {
 	m, err := hsm.Load(t.Module)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	token, err := m.Open(ctx, hsm.Config{Token: hsm.Selector{Label: t.Token}, PIN: hsm.NewPIN(t.PIN), Sessions: sessions, Log: zap.NewNop()})
-	return m, token, err
+	return m.Open(ctx, hsm.Config{Token: hsm.Selector{Label: t.Token}, PIN: hsm.NewPIN(t.PIN), Sessions: sessions, Log: zap.NewNop()})
 }
 
 func hsmTier(ctx context.Context, t task) (figures, error) {
-	_, token, err := openToken(ctx, t)
+	token, err := openToken(ctx, t)
 	if err != nil {
 		return figures{}, err
 	}
@@ -155,7 +161,7 @@ func (b book) Operator(context.Context, string) (policy.Operator, error) { retur
 func (book) Usable(context.Context, string, int) (string, error) { return "", nil }
 
 func unblockTier(ctx context.Context, t task) (_ figures, err error) {
-	_, token, err := openToken(ctx, t)
+	token, err := openToken(ctx, t)
 	if err != nil {
 		return figures{}, err
 	}
@@ -180,7 +186,8 @@ func unblockTier(ctx context.Context, t task) (_ figures, err error) {
 	}
 	caller := unblock.Caller{Client: "bench", NamesOperators: true}
 	return during(ctx, t.Slice, repeat(t.Callers, func() error {
-		_, err := desk.Respond(ctx, caller, unblock.Begin{Card: serialOf(rand.IntN(t.Cards)), Operator: "olga", Reason: "benchmark"}, unblock.Typed{Challenge: challenge()})
+		serial := serialOf(rand.IntN(t.Cards)) //nolint:gosec // any card will do
+		_, err := desk.Respond(ctx, caller, unblock.Begin{Card: serial, Operator: "olga", Reason: "benchmark"}, unblock.Typed{Challenge: challenge()})
 		if ctx.Err() != nil {
 			return nil // its time is over
 		}

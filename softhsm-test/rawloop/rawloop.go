@@ -85,9 +85,9 @@ func New(module, token, key string) (*Loop, error) {
 		data uintptr
 		len  uint64
 	}
-	p := parameter{data: uintptr(unsafe.Pointer(&r.data[0])), len: uint64(len(r.data))}
+	p := parameter{data: uintptr(unsafe.Pointer(&r.data[0])), len: uint64(len(r.data))} //nolint:gosec // what PKCS#11 wants is the address of pinned memory
 	r.mechanism = []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_CBC_ENCRYPT_DATA,
-		append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p))...))}
+		append([]byte{}, unsafe.Slice((*byte)(unsafe.Pointer(&p)), unsafe.Sizeof(p))...))} //nolint:gosec // the bytes of a C structure
 	r.encrypt = []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_AES_ECB, nil)}
 	for t, v := range map[uint]any{
 		pkcs11.CKA_CLASS: pkcs11.CKO_SECRET_KEY, pkcs11.CKA_KEY_TYPE: pkcs11.CKK_AES, pkcs11.CKA_VALUE_LEN: 32,

@@ -125,7 +125,7 @@ func unprivileged() (*syscall.Credential, error) {
 }
 
 func (s *Server) command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, program), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, program), args...) //nolint:gosec // PostgreSQL's own programs
 	cmd.Dir = s.Socket
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.as}
 	return cmd
