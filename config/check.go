@@ -49,6 +49,8 @@ const (
 	DefaultClockSkew     = 30 * time.Second
 
 	DefaultApprovals        = 1
+	DefaultKeepDecisions    = 10_000
+	maxKeepDecisions        = 100_000
 	DefaultProposalLifetime = 24 * time.Hour
 	maxApprovals            = 16
 	maxProposalLifetime     = 30 * 24 * time.Hour
@@ -77,10 +79,12 @@ func check(f file, folder string, fault report) *Config {
 		},
 		HSM:   hsmOf(f, at),
 		Store: storeOf(f, at), Policy: at(f.Policy.Directory),
-		Cards:   Cards{MaxAge: DefaultMaxAge, States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(), Source: sourceOf(f, at)},
-		Unblock: Unblock{DefaultLifetime},
-		Limits:  limitsOf(f),
-		Observe: Observe{f.Observe.Listen, Tracing{f.Observe.Tracing.Endpoint, at(f.Observe.Tracing.CA), DefaultSample}},
+		Cards:         Cards{MaxAge: DefaultMaxAge, States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(), Source: sourceOf(f, at)},
+		Unblock:       Unblock{DefaultLifetime},
+		Limits:        limitsOf(f),
+		Observe:       Observe{f.Observe.Listen, Tracing{f.Observe.Tracing.Endpoint, at(f.Observe.Tracing.CA), DefaultSample}},
+		KeepDecisions: f.Policy.Keep.Or(DefaultKeepDecisions),
+
 		Custody: Custody{f.Custody.Approvals.Or(DefaultApprovals), DefaultProposalLifetime, f.Custody.Strict},
 		Log:     or(f.Log.Level, "info"),
 	}
@@ -307,6 +311,9 @@ func checkStore(f file, c *Config, fault report) {
 		fault("store.path", "the folder %s is not there; make it first", filepath.Dir(c.Store.Path))
 	} else if info, err := os.Stat(c.Store.Path); err == nil && !info.Mode().IsRegular() {
 		fault("store.path", "%s is not a file", c.Store.Path)
+	}
+	if c.KeepDecisions < 0 || c.KeepDecisions > maxKeepDecisions {
+		fault("policy.keep_decisions", "must be from 0 to %d", maxKeepDecisions)
 	}
 	if c.Policy == "" {
 		return

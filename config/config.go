@@ -30,7 +30,11 @@ type Config struct {
 	TLS    TLS
 	HSM    HSM
 	Store  Store
-	Policy string // folder of *.cedar files, empty for the built-in policies
+	// Policy is the folder of *.cedar files that govern, empty where policies are in
+	// versions in the store.
+	Policy string
+	// KeepDecisions is how many of the last decisions of policies are kept.
+	KeepDecisions int
 	// Zone is the time zone whose hours policies speak of.
 	Zone    *time.Location
 	Cards   Cards

@@ -115,7 +115,7 @@ func TestDefaults(t *testing.T) {
 			PIN: hsm.PINSource{File: at("pin")}, Sessions: hsm.DefaultSessions,
 			CallTimeout: hsm.DefaultCallTimeout, KeepAlive: hsm.DefaultKeepAlive, RecoverEvery: hsm.DefaultRecoverEvery,
 		},
-		Store: config.Store{Path: at("latchkey.db")}, Zone: time.Local,
+		Store: config.Store{Path: at("latchkey.db")}, Zone: time.Local, KeepDecisions: 10_000,
 		Cards: config.Cards{
 			MaxAge: 7 * 24 * time.Hour,
 			States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),

@@ -43,6 +43,7 @@ type file struct {
 	Policy struct {
 		Directory string `yaml:"directory"`
 		TimeZone  string `yaml:"time_zone"`
+		Keep      whole  `yaml:"keep_decisions"`
 	} `yaml:"policy"`
 	Cards struct {
 		MaxAge       duration        `yaml:"max_age"`

@@ -27,12 +27,15 @@ import (
 const maxBody = 16 << 10
 
 // read reads the request's JSON body.
-func read(c echo.Context, into any) error {
+func read(c echo.Context, into any) error { return readUpTo(c, maxBody, into) }
+
+// readUpTo is read with a bound of its own, in bytes.
+func readUpTo(c echo.Context, most int64, into any) error {
 	r := c.Request()
 	if err := mediaType(r.Header, api.JSON); err != nil {
 		return err
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, most))
 	if err != nil {
 		return unread(err)
 	}

@@ -23,6 +23,7 @@ const probeFresh = time.Second
 const (
 	healthOK          = "ok"
 	healthUnavailable = "unavailable"
+	healthDegraded    = "degraded" // it works, but not as it should; the log says why
 )
 
 // getHealth tells that the process is up, and nothing else.
@@ -49,6 +50,12 @@ func (s *Server) getReadiness(c echo.Context) error {
 			status = http.StatusServiceUnavailable
 			health.Status, health.Checks[p.name] = healthUnavailable, healthUnavailable
 			s.Logger.Warn("not ready", zap.String("part", p.name), zap.Error(errs[i]))
+		}
+	}
+	for name, check := range s.Uneasy {
+		health.Checks[name] = healthOK
+		if err := check(c.Request().Context()); err != nil {
+			health.Checks[name] = healthDegraded
 		}
 	}
 	return reply(c, status, health)

@@ -212,24 +212,32 @@ func (s *Server) approveProposal(c echo.Context) error {
 }
 
 func (s *Server) rejectProposal(c echo.Context) error {
-	id, err := proposalID(c)
+	id, reason, err := rejection(c)
 	if err != nil {
 		return err
 	}
-	var body api.RejectProposal
-	if err := read(c, &body); err != nil {
-		return err
-	}
-	if fault := card.TextFault(body.Reason, card.MaxText, false); fault != "" {
-		return invalid([]card.Fault{{Field: "reason", Detail: fault}})
-	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()
-	proposal, err := s.Custody.Reject(ctx, officer(c), id, body.Reason)
+	proposal, err := s.Custody.Reject(ctx, officer(c), id, reason)
 	if err != nil {
 		return err
 	}
 	return reply(c, http.StatusOK, proposalBody(c, proposal))
+}
+
+// rejection reads which proposal is rejected, and why.
+func rejection(c echo.Context) (id, reason string, err error) {
+	if id, err = proposalID(c); err != nil {
+		return "", "", err
+	}
+	var body api.RejectProposal
+	if err := read(c, &body); err != nil {
+		return "", "", err
+	}
+	if fault := card.TextFault(body.Reason, card.MaxText, false); fault != "" {
+		return "", "", invalid([]card.Fault{{Field: "reason", Detail: fault}})
+	}
+	return id, body.Reason, nil
 }
 
 func (s *Server) withdrawProposal(c echo.Context) error {
@@ -294,15 +302,19 @@ func proposalBody(c echo.Context, p custody.Proposal) api.KeyProposal {
 
 // proposed is the part of a proposal's body that every kind has.
 func proposed(statement, words string, h dualcontrol.Header, p dualcontrol.Progress) api.Proposal {
-	body := api.Proposal{
+	return api.Proposal{
 		ID: h.ID, Statement: statement, Hash: dualcontrol.Hash(statement), Words: words, State: string(p.State),
 		Proposer: h.Proposer, Person: h.Person, CreatedAt: h.CreatedAt, ExpiresAt: h.ExpiresAt, Wanted: p.Wanted,
-		Approvals: make([]api.Approval, len(p.Approved)), EndedBy: p.EndedBy, Reason: p.EndReason, EndedAt: moment(p.EndedAt),
+		Approvals: approvals(p.Approved), EndedBy: p.EndedBy, Reason: p.EndReason, EndedAt: moment(p.EndedAt),
 	}
-	for i, a := range p.Approved {
-		body.Approvals[i] = api.Approval(a)
+}
+
+func approvals(list []dualcontrol.Approval) []api.Approval {
+	bodies := make([]api.Approval, len(list))
+	for i, a := range list {
+		bodies[i] = api.Approval(a)
 	}
-	return body
+	return bodies
 }
 
 // moment is a time, or nil for none.

@@ -12,6 +12,7 @@ import (
 	"latchkey/custody"
 	"latchkey/dualcontrol"
 	"latchkey/registry"
+	"latchkey/rulebook"
 	"latchkey/server/api"
 	"latchkey/store"
 	"latchkey/unblock"
@@ -120,7 +121,7 @@ func problems() []problem {
 		{string(custody.KeyExists), http.StatusConflict, "The master key version exists or did", "Choose the next version; none is ever used twice."},
 		{string(custody.KeyTransition), http.StatusConflict, "The master key's state does not allow this act", "The detail says which states the act is for; docs/key-lifecycle.md shows them all."},
 		{string(custody.KeyUnfit), http.StatusConflict, "The token does not hold the master key as it has to be", "The detail says what is wrong. Look at the key in the inventory, GET /v1/keys."},
-		{string(dualcontrol.ProposalUnknown), http.StatusNotFound, "There is no such proposal", "Use an ID of GET /v1/key-proposals."},
+		{string(dualcontrol.ProposalUnknown), http.StatusNotFound, "There is no such proposal", "Use an ID of GET /v1/key-proposals or GET /v1/policy-proposals."},
 		{string(dualcontrol.ProposalOwn), http.StatusForbidden, "Nobody approves their own proposal", "Have another security officer approve it."},
 		{string(dualcontrol.ProposalTwice), http.StatusConflict, "The officer has approved already", "Have another security officer approve it."},
 		{string(dualcontrol.ProposalHash), http.StatusConflict, "The hash is not that of the proposal", "Look at what is proposed again, and approve the hash that is shown with it if it is what you want."},
@@ -128,7 +129,11 @@ func problems() []problem {
 		{string(dualcontrol.ProposalExpired), http.StatusConflict, "The proposal has expired", "Propose it again, and have it approved sooner."},
 		{string(dualcontrol.ProposalNotYours), http.StatusForbidden, "Only its proposer withdraws a proposal", "Reject it instead; any security officer may."},
 		{string(custody.ProposalToken), http.StatusConflict, "The proposal is for another token", "Propose it again on the server that works with the token meant."},
-		{string(dualcontrol.ProposalConflict), http.StatusConflict, "The proposal or the key was changed meanwhile", "Read it again before going on."},
+		{string(dualcontrol.ProposalConflict), http.StatusConflict, "The proposal, or what it is about, was changed meanwhile", "Read it again before going on."},
+		{string(rulebook.PolicyInvalid), http.StatusUnprocessableEntity, "The policies have faults", "Correct each fault at its file, line and column; latchkey policy check finds them too."},
+		{string(rulebook.PolicyOutdated), http.StatusConflict, "Other policies are active by now", "Look at the active version, and propose again what is still wanted."},
+		{string(rulebook.PolicyFiles), http.StatusConflict, "Files are the operator policies", "Change the files in policy.directory, or take it out of the configuration."},
+		{string(rulebook.PolicyVersionUnknown), http.StatusNotFound, "There is no such version of the policies", "Use a number of GET /v1/policy/versions."},
 		{string(unblock.PolicyFailed), http.StatusInternalServerError, "The operator policy could not be evaluated", "Tell a security officer; the server's log says why. Nothing was given out."},
 		{string(unblock.ProfileUnusable), http.StatusInternalServerError, "The card type's profile cannot be used", "Tell an administrator; the profile is not in the server's configuration."},
 		{string(unblock.HSMRefused), http.StatusInternalServerError, "The HSM cannot answer for this card", "Tell a security officer; the server's log says why. Nothing was given out."},

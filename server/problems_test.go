@@ -57,7 +57,7 @@ func isCode(_ string, typ ast.Expr) bool {
 
 // custodyCodes lists the codes that officers are refused with.
 func custodyCodes(t *testing.T) []string {
-	return append(constants(t, "../custody/refusal.go", isCode), constants(t, "../dualcontrol/refusal.go", isCode)...)
+	return slices.Concat(constants(t, "../custody/refusal.go", isCode), constants(t, "../dualcontrol/refusal.go", isCode), constants(t, "../rulebook/refusal.go", isCode))
 }
 
 // Every code that the use case or the server can refuse with is in the table of

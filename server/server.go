@@ -20,7 +20,9 @@ import (
 	"latchkey/custody"
 	"latchkey/dualcontrol"
 	"latchkey/identity"
+	"latchkey/policy"
 	"latchkey/registry"
+	"latchkey/rulebook"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -89,6 +91,22 @@ type Custody interface {
 	TransportKey(ctx context.Context, who dualcontrol.Officer) (custody.TransportKey, error)
 }
 
+// Rulebook keeps the operator policies, as *rulebook.Rulebook does. Errors are
+// *dualcontrol.Refusal, policy.Faults for policies with faults, and
+// dualcontrol.ErrQuery for a cursor that did not come with a page.
+type Rulebook interface {
+	Active() rulebook.Active
+	Version(ctx context.Context, number int) (rulebook.Version, error)
+	Versions(ctx context.Context, below, limit int) ([]rulebook.Version, error)
+	Propose(ctx context.Context, who dualcontrol.Officer, d rulebook.Draft) (rulebook.Proposal, error)
+	Approve(ctx context.Context, who dualcontrol.Officer, id, hash string) (rulebook.Proposal, error)
+	Reject(ctx context.Context, who dualcontrol.Officer, id, reason string) (rulebook.Proposal, error)
+	Withdraw(ctx context.Context, who dualcontrol.Officer, id string) (rulebook.Proposal, error)
+	Proposal(ctx context.Context, id string) (rulebook.Proposal, error)
+	Proposals(ctx context.Context, q dualcontrol.Query) (page []rulebook.Proposal, next string, err error)
+	DryRun(ctx context.Context, policies []policy.Source, last int) (rulebook.DryRun, error)
+}
+
 // AuditLog is the audit log as auditors see it.
 type AuditLog interface {
 	audit.Source
@@ -110,6 +128,7 @@ type Config struct {
 	Desk      Desk
 	Directory Directory
 	Custody   Custody
+	Rulebook  Rulebook
 	Audit     AuditLog
 	Profiles  unblock.Profiles
 	Operators People
@@ -133,6 +152,9 @@ type Config struct {
 	// Ready asks the parts that a response needs whether they work, by name. Each
 	// is given a few seconds.
 	Ready map[string]func(context.Context) error
+	// Uneasy asks parts that go on working, but not as they should, by name. It is asked
+	// at once and has to answer at once.
+	Uneasy map[string]func(context.Context) error
 	// Console, where set, answers everything under /console/. It learns who calls
 	// from CallerOf.
 	Console http.Handler
@@ -172,7 +194,7 @@ var openAPI []byte
 // New makes a Server, or says what is wrong with its configuration.
 func New(c Config) (*Server, error) {
 	for name, missing := range map[string]bool{
-		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Audit": c.Audit == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil, "Records": c.Records == nil,
+		"Desk": c.Desk == nil, "Directory": c.Directory == nil, "Custody": c.Custody == nil, "Rulebook": c.Rulebook == nil, "Audit": c.Audit == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil, "Records": c.Records == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
 		"TLS": c.TLS == nil, "Logger": c.Logger == nil, "Now": c.Now == nil,
 	} {

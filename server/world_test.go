@@ -32,6 +32,7 @@ import (
 	"latchkey/identity"
 	"latchkey/identity/people"
 	"latchkey/policy"
+	"latchkey/rulebook"
 	"latchkey/server/api"
 	softhsmtest "latchkey/softhsm-test"
 	"latchkey/softhsm-test/throwawayca"
@@ -56,6 +57,7 @@ type world struct {
 	clock    *clock
 	logs     *observer.ObservedLogs
 	server   *Server
+	book     *rulebook.Rulebook
 
 	mu      sync.Mutex
 	clients map[string]*http.Client
@@ -169,8 +171,9 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 			t.Error(err)
 		}
 	})
-	engine, err := policy.Default()
-	if err != nil {
+	if w.book, err = rulebook.Open(t.Context(), rulebook.Config{
+		Ledger: w.store, Approvals: 1, Lifetime: 24 * time.Hour, KeepDecisions: 100, Logger: zap.NewNop(), Now: w.clock.Now, NewID: uuid.NewString,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	office, err := custody.New(custody.Config{
@@ -182,7 +185,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	}
 	known := people.Registry{Records: w.store, Seeds: worldOperators()}
 	desk, err := unblock.New(unblock.Config{
-		Cards: w.store, Profiles: worldProfiles(), Policy: engine, Keys: office, HSM: w.token, Ledger: w.store,
+		Cards: w.store, Profiles: worldProfiles(), Policy: w.book, Keys: office, HSM: w.token, Ledger: w.store,
 		Operators:  known,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute,
@@ -201,7 +204,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 		t.Fatal(err)
 	}
 	config := Config{
-		Desk: desk, Directory: w.store, Custody: office, Audit: &auditWorld{Log: w.store.Log(), Store: w.store}, Profiles: worldProfiles(), Operators: known, Records: w.store, Clients: worldClients(),
+		Desk: desk, Directory: w.store, Custody: office, Rulebook: w.book, Audit: &auditWorld{Log: w.store.Log(), Store: w.store}, Profiles: worldProfiles(), Operators: known, Records: w.store, Clients: worldClients(),
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		TLS: &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate.TLS()},

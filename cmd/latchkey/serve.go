@@ -27,7 +27,7 @@ import (
 	"latchkey/identity"
 	"latchkey/identity/oidc"
 	"latchkey/identity/people"
-	"latchkey/policy"
+	"latchkey/rulebook"
 	"latchkey/server"
 	"latchkey/server/console"
 	"latchkey/store"
@@ -44,7 +44,7 @@ func newServe(a *app) *cobra.Command {
 		Long: `Run the server until SIGINT or SIGTERM. Requests under way are then finished, and
 the exit code is 0; a second signal ends it at once.
 
-After SIGHUP clients and operators are read from the configuration again; where the
+After SIGHUP clients, operators and files of policies are read again; where the
 file has faults the ones before stay, and the log lists them all. A PIN that a token
 refused is read anew and tried once more.
 
@@ -96,7 +96,7 @@ type summary struct {
 func summaryOf(path string, c *config.Config) summary {
 	return summary{
 		Config: path, Listen: c.Listen, Store: c.Store.String(), Module: c.HSM.Module, Token: c.HSM.Token.String(),
-		Policy: cmp.Or(c.Policy, "built in"), Clients: len(c.Clients), Operators: len(c.Operators), Profiles: len(c.Profiles),
+		Policy: cmp.Or(c.Policy, "versions in the store"), Clients: len(c.Clients), Operators: len(c.Operators), Profiles: len(c.Profiles),
 	}
 }
 
@@ -165,13 +165,18 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		if err != nil {
 			return err
 		}
+		book, err := rulebookOf(ctx, c, s, log)
+		if err != nil {
+			return err
+		}
+		defer inBackground(ctx, book.Run)()
 		who := newRegister(c)
 		kept, err := keepLog(ctx, c, s, g, log)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, kept.stop()) }()
-		web, err := wire(ctx, c, who, s, g, office, transport, kept, o, log)
+		web, err := wire(ctx, c, who, s, g, office, book, transport, kept, o, log)
 		if err != nil {
 			return err
 		}
@@ -185,7 +190,7 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		url := "https://" + l.Addr().String()
 		log.Info("serving", zap.String("url", url), zap.String("console", url+console.Path),
 			zap.Strings("tokens", tokens),
-			zap.Stringer("store", c.Store), zap.String("policy", cmp.Or(c.Policy, "built in")),
+			zap.Stringer("store", c.Store), zap.String("policy", string(book.Active().Origin)), zap.String("policy_version", book.Active().Fingerprint),
 			zap.Int("clients", len(c.Clients)), zap.Int("operators", len(c.Operators)),
 			zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
 			zap.String("version", readVersion().Version))
@@ -193,6 +198,7 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 		started(url)
 		defer onHangup(ctx, func() {
 			who.reload(web, log)
+			book.Reload(ctx)
 			if err := g.TryPINsAgain(ctx); err != nil {
 				log.Error("SIGHUP: the PIN was tried again", zap.Error(err))
 			}
@@ -229,13 +235,9 @@ func onHangup(ctx context.Context, work func()) (stop func()) {
 
 // wire puts the rooms together.
 func wire(
-	ctx context.Context, c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, transport *server.Transport,
-	kept *auditLog, o *observer, log *zap.Logger,
+	ctx context.Context, c *config.Config, who *register, s *store.Store, g *hsm.Group, office *custody.Office, book *rulebook.Rulebook,
+	transport *server.Transport, kept *auditLog, o *observer, log *zap.Logger,
 ) (*server.Server, error) {
-	decide, err := policies(c.Policy)
-	if err != nil {
-		return nil, err
-	}
 	known := people.Registry{Records: s, Seeds: who}
 	if err := warnOfStrangers(ctx, c, known, log); err != nil {
 		return nil, err
@@ -249,7 +251,7 @@ func wire(
 		return nil, err
 	}
 	desk, err := o.desk(unblock.Config{
-		Cards: cards, Profiles: c, Operators: known, Policy: decide, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
+		Cards: cards, Profiles: c, Operators: known, Policy: book, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
 		Now: time.Now, NewID: uuid.NewString,
@@ -271,12 +273,13 @@ func wire(
 		return nil, err
 	}
 	served := server.Config{
-		Desk: desk, Directory: s, Live: cards, Custody: office, Profiles: c, Operators: known, Records: s, Tokens: tokens, Clients: c.Clients,
+		Desk: desk, Directory: s, Live: cards, Custody: office, Rulebook: book, Profiles: c, Operators: known, Records: s, Tokens: tokens, Clients: c.Clients,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		TLS: transport.Config(), StillGood: transport.Check, Console: pages,
 		Rate: server.Rate{PerSecond: float64(c.Limits.PerSecond), Burst: c.Limits.Burst}, InProgress: c.Limits.InProgress,
-		Ready: map[string]func(context.Context) error{"hsm": g.Check, "store": s.Check},
-		Audit: auditServed{s.Log(), s, kept}, Logger: log, Version: readVersion().Version, Now: time.Now,
+		Ready:  map[string]func(context.Context) error{"hsm": g.Check, "store": s.Check},
+		Uneasy: map[string]func(context.Context) error{"policy": book.Check},
+		Audit:  auditServed{s.Log(), s, kept}, Logger: log, Version: readVersion().Version, Now: time.Now,
 	}
 	o.server(&served)
 	return server.New(served)
@@ -395,11 +398,27 @@ func warnOfOfficers(c *config.Config, log *zap.Logger) {
 	}
 }
 
-func policies(folder string) (*policy.Engine, error) {
-	if folder == "" {
-		return policy.Default()
+// rulebookOf makes the rulebook that keeps the operator policies.
+func rulebookOf(ctx context.Context, c *config.Config, s *store.Store, log *zap.Logger) (*rulebook.Rulebook, error) {
+	return rulebook.Open(ctx, rulebook.Config{
+		Ledger: s, Directory: c.Policy, Approvals: c.Custody.Approvals, Lifetime: c.Custody.Lifetime,
+		KeepDecisions: c.KeepDecisions, Logger: log, Now: time.Now, NewID: uuid.NewString,
+	})
+}
+
+// inBackground runs work until the context ends or stop is called, which waits for
+// its end.
+func inBackground(ctx context.Context, work func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		work(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
 	}
-	return policy.LoadDir(folder)
 }
 
 // warnOfKeys names every master key that a profile needs and the token lacks, or
