@@ -52,6 +52,11 @@ const (
 	PolicyWithdraw Action = "policy.withdraw"
 	PolicyActivate Action = "policy.activate" // other operator policies decide from then on, or could not be made to
 
+	// Stays in the console.
+	SessionBegin  Action = "session.begin"
+	SessionRefuse Action = "session.refused" // somebody did not get in
+	SessionEnd    Action = "session.end"
+
 	// The log's own acts.
 	AuditExport Action = "audit.export" // somebody read the log
 	AuditPrune  Action = "audit.prune"  // bodies of old entries were taken away

@@ -59,10 +59,13 @@ func (s *Store) PutOperator(ctx context.Context, r identity.Record, e audit.Entr
 				(?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)`,
 			r.ID, r.Name, string(roles), string(groups), r.Unit, r.Email, r.EmployeeNumber, r.Issuer, r.Subject,
 			r.Active, r.UpdatedBy, micros(r.UpdatedAt))
-		if err != nil {
+		if err == nil {
+			err = tx.log(e)
+		}
+		if err != nil || r.Active {
 			return err
 		}
-		return tx.log(e)
+		return tx.endSessionsOf(r.ID, e)
 	})
 	if err != nil {
 		return "", failed("put operator "+r.ID, err)
