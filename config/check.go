@@ -48,6 +48,11 @@ const (
 	DefaultSourceFresh   = 30 * time.Second
 	DefaultClockSkew     = 30 * time.Second
 
+	DefaultIdle  = 15 * time.Minute // of a session of the console
+	DefaultStay  = 8 * time.Hour
+	maxStay      = 24 * time.Hour
+	callbackPath = "/console/callback"
+
 	DefaultApprovals        = 1
 	DefaultKeepDecisions    = 10_000
 	maxKeepDecisions        = 100_000
@@ -116,6 +121,7 @@ func check(f file, folder string, fault report) *Config {
 	checkCustody(c, f, fault)
 	checkAudit(c, f, at, fault)
 	c.OIDC = checkOIDC(f.OIDC, at, fault)
+	c.Console = checkConsole(f.OIDC, at, fault)
 	c.Operators = checkOperators(f.Operators, fault)
 	c.Clients = checkClients(f.Clients, c, fault)
 	c.Profiles = checkProfiles(f.Profiles, fault)
@@ -514,6 +520,44 @@ func checkOIDC(f openID, at func(string) string, fault report) *oidc.Config {
 	}
 	for _, wrong := range c.Faults() {
 		fault("oidc."+wrong.Field, "%s", wrong.Detail)
+	}
+	return c
+}
+
+// checkConsole is nil for a file that lets nobody sign in to the console.
+func checkConsole(f openID, at func(string) string, fault report) *Console {
+	if reflect.ValueOf(f.Console).IsZero() {
+		return nil
+	}
+	c := &Console{
+		ClientID: f.Console.ClientID, SecretFile: at(f.Console.ClientSecret), RedirectURL: f.Console.RedirectURL, Scopes: f.Console.Scopes,
+		Idle: f.Console.Idle.or(DefaultIdle), Lifetime: f.Console.Lifetime.or(DefaultStay),
+	}
+	if c.Scopes == nil {
+		c.Scopes = []string{"openid", "profile", "email"}
+	}
+	lines("oidc.console.client_id", true, fault, c.ClientID)
+	lines("oidc.console.scopes", true, fault, c.Scopes...)
+	if !slices.Contains(c.Scopes, "openid") {
+		fault("oidc.console.scopes", "must have openid, or there is no ID token")
+	}
+	if c.ClientID != "" && c.ClientID == f.Audience {
+		fault("oidc.console.client_id", "must be another than audience, or the console's tokens would do for the API")
+	}
+	if c.SecretFile != "" && readable("oidc.console.client_secret_file", c.SecretFile, fault) {
+		private("oidc.console.client_secret_file", c.SecretFile, fault)
+		if secret, err := c.Secret(); err != nil || secret == "" {
+			fault("oidc.console.client_secret_file", "%s is empty", c.SecretFile)
+		}
+	}
+	if u, err := url.Parse(c.RedirectURL); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != callbackPath || u.RawQuery != "" || u.Fragment != "" {
+		fault("oidc.console.redirect_url", "%q is not https://HOST%s", c.RedirectURL, callbackPath)
+	}
+	if c.Idle < time.Minute || c.Idle > c.Lifetime || f.Console.Idle.none {
+		fault("oidc.console.idle", "must be from 1m to oidc.console.lifetime")
+	}
+	if c.Lifetime < time.Minute || c.Lifetime > maxStay || f.Console.Lifetime.none {
+		fault("oidc.console.lifetime", "must be from 1m to %s", maxStay)
 	}
 	return c
 }

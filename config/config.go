@@ -46,6 +46,7 @@ type Config struct {
 	Log     string // level
 
 	OIDC      *oidc.Config // nil where no tokens are taken; Now and Report are not set
+	Console   *Console     // nil where certificates alone let operators in
 	Clients   []identity.Client
 	Operators []identity.Person
 	Profiles  map[string]card.Profile
@@ -165,6 +166,27 @@ type Audit struct {
 	CheckpointFile  string        // file or folder, empty for none
 	Keep            time.Duration // how long entries keep their bodies, 0 for ever
 	Sinks           []stream.Sink
+}
+
+// Console says how people sign in to the console with the OpenID provider.
+type Console struct {
+	ClientID       string
+	SecretFile     string // empty for a public client
+	RedirectURL    string // https://HOST/console/callback
+	Scopes         []string
+	Idle, Lifetime time.Duration
+}
+
+// Secret reads the client's secret, without the line end behind it.
+func (c *Console) Secret() (string, error) {
+	if c.SecretFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(c.SecretFile)
+	if err != nil {
+		return "", fmt.Errorf("read client secret: %w", err)
+	}
+	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
 // Faults is every fault of a configuration file, each with its place.

@@ -301,6 +301,14 @@ func TestFaults(t *testing.T) {
 			"tls.client_crl[1]: read CRL: DIR/foreign.crl: it is signed by no CA of the bundle that may sign CRLs; it says it is of CN=test CA",
 			"tls.client_crl[2]: read CRL: DIR/pin: it is no CRL in PEM or DER form: x509: malformed crl",
 		}},
+		"console for tokens": {"clients:", "oidc: {issuer: 'https://id.example', audience: latchkey, console: {client_id: console, client_secret_file: pin, redirect_url: 'https://a.example/console/callback'}}\nclients:", nil},
+		"console badly": {"clients:", "oidc: {issuer: 'https://id.example', audience: latchkey, console: {client_id: latchkey, client_secret_file: server.crt, redirect_url: 'http://a.example/console/', scopes: [email], idle: 9h, lifetime: 25h}}\nclients:", []string{
+			"oidc.console.scopes: must have openid, or there is no ID token",
+			"oidc.console.client_id: must be another than audience, or the console's tokens would do for the API",
+			"oidc.console.client_secret_file: DIR/server.crt may be read by others (mode 0644); run: chmod 600 DIR/server.crt",
+			`oidc.console.redirect_url: "http://a.example/console/" is not https://HOST/console/callback`,
+			"oidc.console.lifetime: must be from 1m to 24h0m0s",
+		}},
 		"folder for a file": {"client_ca: ca.crt", "client_ca: .", []string{"tls.client_ca: DIR is not a file"}},
 
 		"PIN in the environment": {pin, "pin: {env: " + env + "}", nil},

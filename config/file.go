@@ -150,6 +150,17 @@ type openID struct {
 		AMR []string `yaml:"amr"`
 		ACR []string `yaml:"acr"`
 	} `yaml:"mfa"`
+	Console consoleSignIn `yaml:"console"`
+}
+
+// consoleSignIn is how people sign in to the console.
+type consoleSignIn struct {
+	ClientID     string   `yaml:"client_id"`
+	ClientSecret string   `yaml:"client_secret_file"`
+	RedirectURL  string   `yaml:"redirect_url"`
+	Scopes       []string `yaml:"scopes"`
+	Idle         duration `yaml:"idle"`
+	Lifetime     duration `yaml:"lifetime"`
 }
 
 type client struct {

@@ -9,9 +9,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/labstack/echo/v4"
+
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/identity"
+	"latchkey/server/session"
 	"latchkey/unblock"
 )
 
@@ -161,10 +164,32 @@ func (s *Server) byToken(ctx context.Context, text string) (*party, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.personal(*person, identity.ByToken), nil
+}
+
+// admitSession finds out whose session a request to the console is of, if it is of
+// one, and counts it.
+func (s *Server) admitSession(c echo.Context, t *trace) error {
+	person, err := s.Sessions(c.Request())
+	switch {
+	case errors.Is(err, session.ErrNone):
+		return nil
+	case errors.Is(err, session.ErrOver):
+		t.note(err)
+		return nil
+	case err != nil:
+		return storeFailed(err)
+	}
+	t.party = s.personal(person, identity.BySession)
+	return s.count(c, t)
+}
+
+// personal is somebody who calls without a client, in no role that is not a person's.
+func (s *Server) personal(person identity.Person, means identity.Means) *party {
+	person.Roles = slices.DeleteFunc(slices.Clone(person.Roles), func(r identity.Role) bool { return r == identity.Backend })
 	return &party{
-		name: person.ClientName(), roles: person.Roles, person: person, means: identity.ByToken,
-		share: s.visitors.share(person.ID),
-	}, nil
+		name: person.ClientName(), roles: person.Roles, person: &person, means: means, share: s.visitors.share(person.ID),
+	}
 }
 
 // verified is what a token says, if it is to be believed.

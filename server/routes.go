@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -156,6 +157,11 @@ func (s *Server) admit(c echo.Context, t *trace) error {
 	if t.party, err = s.authenticate(c.Request()); err != nil {
 		return err
 	}
+	return s.count(c, t)
+}
+
+// count counts a call of whoever is known to call.
+func (s *Server) count(c echo.Context, t *trace) error {
 	s.spanned(c, t)
 	turn := t.party.calls.ReserveN(s.Now(), 1)
 	wait := turn.DelayFrom(s.Now())
@@ -172,7 +178,8 @@ func (s *Server) admit(c echo.Context, t *trace) error {
 const consolePath = "/console/"
 
 // console hands a request on to the console, which tells a browser in its own
-// words if the caller is not known or is no operator.
+// words if the caller is not known or is no operator. A certificate of a client
+// comes before a session.
 func (s *Server) console(c echo.Context) error {
 	t := traceOf(c.Request().Context())
 	t.route = consolePath + "*"
@@ -183,14 +190,25 @@ func (s *Server) console(c echo.Context) error {
 		if err := s.admit(c, t); err != nil {
 			return err
 		}
-		if roles := []identity.Role{identity.Operator, identity.Supervisor}; t.party.person != nil && !t.party.may(roles) {
-			return refuse(codeRole, fmt.Sprintf("The console takes one of the roles %s.", roleNames(roles)))
+	case s.Sessions != nil:
+		if err := s.admitSession(c, t); err != nil {
+			return err
 		}
+	}
+	if t.party != nil && t.party.person != nil && !MayUseConsole(*t.party.person) {
+		return refuse(codeRole, fmt.Sprintf("The console takes one of the roles %s.", roleNames(consoleRoles())))
 	}
 	return shed(c, s.pages, func(c echo.Context) error {
 		s.Console.ServeHTTP(c.Response(), c.Request())
 		return nil
 	})
+}
+
+func consoleRoles() []identity.Role { return []identity.Role{identity.Operator, identity.Supervisor} }
+
+// MayUseConsole tells whether the console is for this person.
+func MayUseConsole(p identity.Person) bool {
+	return slices.ContainsFunc(consoleRoles(), func(r identity.Role) bool { return slices.Contains(p.Roles, r) })
 }
 
 func roleNames(roles []identity.Role) string {

@@ -158,6 +158,9 @@ type Config struct {
 	// Console, where set, answers everything under /console/. It learns who calls
 	// from CallerOf.
 	Console http.Handler
+	// Sessions, where set, tells whose session a request to the console is of. It
+	// gives session.ErrNone or session.ErrOver where it is of none.
+	Sessions func(*http.Request) (identity.Person, error)
 	// Rate is DefaultRate where it is not set.
 	Rate Rate
 	// InProgress is how many requests may be in progress, waiting and working,

@@ -259,7 +259,11 @@ func wire(
 	if err != nil {
 		return nil, err
 	}
-	pages, err := console.New(console.Config{
+	sessions, err := sessionsOf(ctx, c, known, s, log)
+	if err != nil {
+		return nil, err
+	}
+	rooms := console.Config{
 		Desk: desk, Cards: s, Live: cards, Profiles: c,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		Caller: server.CallerOf, Report: server.Report,
@@ -268,7 +272,11 @@ func wire(
 			return console.Problem{Status: status, Title: title, Remedy: remedy}
 		},
 		Version: readVersion().Version,
-	})
+	}
+	if sessions != nil {
+		rooms.SignIn = sessions
+	}
+	pages, err := console.New(rooms)
 	if err != nil {
 		return nil, err
 	}
@@ -281,6 +289,9 @@ func wire(
 		Uneasy: map[string]func(context.Context) error{"policy": book.Check},
 		Audit:  auditServed{s.Log(), s, kept}, Logger: log, Version: readVersion().Version, Now: time.Now,
 	}
+	if sessions != nil {
+		served.Sessions = sessions.Person
+	}
 	o.server(&served)
 	return server.New(served)
 }
@@ -291,7 +302,11 @@ func tokensOf(ctx context.Context, c *config.Config, log *zap.Logger) (server.To
 	if c.OIDC == nil {
 		return nil, nil
 	}
-	settings := *c.OIDC
+	return followed(ctx, *c.OIDC, log)
+}
+
+// followed is a provider whose keys are followed until the context ends.
+func followed(ctx context.Context, settings oidc.Config, log *zap.Logger) (*oidc.Provider, error) {
 	settings.Now = time.Now
 	settings.Report = func(err error) {
 		if err != nil {

@@ -56,7 +56,17 @@ type Problem struct {
 	Title, Remedy string
 }
 
-// Config is what the console works with. All fields but Version are required.
+// SignIn signs people in who have no certificate, as *session.Sessions does.
+type SignIn interface {
+	Begin(w http.ResponseWriter, r *http.Request, to string) error
+	Finish(w http.ResponseWriter, r *http.Request) (to string, err error)
+	End(w http.ResponseWriter, r *http.Request, person string) (elsewhere string, err error)
+	// FormToken is what the forms of the request's session have to hold.
+	FormToken(r *http.Request) string
+}
+
+// Config is what the console works with. All fields but SignIn and Version are
+// required.
 type Config struct {
 	Desk     Desk
 	Cards    Cards
@@ -70,6 +80,8 @@ type Config struct {
 	// Caller tells who calls, as the server authenticated it, or false where it
 	// did not.
 	Caller func(*http.Request) (unblock.Caller, bool)
+	// SignIn is nil where certificates alone let operators in.
+	SignIn SignIn
 	// Problem looks a problem code up: one of unblock's, or internal-error.
 	Problem func(code string) Problem
 	// Report puts an error that a page was refused with into the server's log.
@@ -107,7 +119,7 @@ func New(c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	for _, page := range []string{searchPage, cardPage, processPage, responsePage, messagePage} {
+	for _, page := range []string{searchPage, cardPage, processPage, responsePage, messagePage, signInPage, signedOutPage} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "templates/"+page+".html")
@@ -143,9 +155,16 @@ func New(c Config) (http.Handler, error) {
 		mux.Handle(pattern, s.operatorsOnly(h))
 	}
 
-	// With client certificates there are no cookies for a form on a foreign site
-	// to abuse, but there is the certificate, which the browser adds just as
-	// readily. So a POST has to come from a page of ours.
+	if s.SignIn != nil {
+		mux.HandleFunc("GET "+signInPath, s.signIn)
+		mux.HandleFunc("GET "+callbackPath, s.signedIn)
+		mux.Handle("POST "+signOutPath, s.operatorsOnly(s.signOut))
+		mux.Handle("GET "+signOutPath, s.operatorsOnly(func(v visit) { s.see(v, Path) }))
+	}
+
+	// A browser adds a certificate to the form of a foreign site as readily as it may
+	// a cookie. So a POST has to come from a page of ours, and with a cookie it has to
+	// hold the session's token besides.
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(s.operatorsOnly(s.foreign))
 	return secured(sameOrigin.Handler(mux)), nil

@@ -42,7 +42,7 @@ type house struct {
 const masterKey = "an AES-256 key for tests alone!!"
 
 const configuration = `
-listen: 127.0.0.1:0
+listen: %[4]s
 tls: {certificate: server.pem, key: server.key, client_ca: ca.pem}
 hsm:
   module: %[1]s
@@ -72,10 +72,14 @@ profiles:
     scheme: latchkey-v1
     master_key: fleet
     master_key_version: 1
+%[5]s
 `
 
 // newHouse builds the binary and runs it until the test ends.
-func newHouse(t *testing.T) *house {
+func newHouse(t *testing.T) *house { return newHouseAt(t, "127.0.0.1:0", "") }
+
+// newHouseAt is newHouse at an address, with more in its configuration.
+func newHouseAt(t *testing.T, address, more string) *house {
 	t.Helper()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -97,7 +101,7 @@ func newHouse(t *testing.T) *house {
 	}) {
 		t.FailNow()
 	}
-	check(t, os.WriteFile(at("latchkey.yaml"), fmt.Appendf(nil, configuration, fixture.Module, fixture.Label, fixture.PINFile), 0o600))
+	check(t, os.WriteFile(at("latchkey.yaml"), fmt.Appendf(nil, configuration, fixture.Module, fixture.Label, fixture.PINFile, address, more), 0o600))
 
 	if out, err := exec.Command("go", "build", "-o", at("latchkey"), "latchkey/cmd/latchkey").CombinedOutput(); err != nil {
 		t.Fatalf("build latchkey: %v\n%s", err, out)

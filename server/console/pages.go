@@ -75,7 +75,7 @@ func (s *console) showCard(v visit, status int, page atCard) {
 		s.refuse(v, unblock.CardUnread(err))
 		return
 	default:
-		page.subject = c
+		page.subject, page.Form = c, v.token
 	}
 	if no := s.Desk.Foresee(ctx, v.caller, unblock.Begin{Card: serial, Reason: cmp.Or(page.Reason, reasonToCome)}); no != nil {
 		if errors.Unwrap(no) != nil {
@@ -144,7 +144,7 @@ func (s *console) load(v visit) (atProcess, bool) {
 	}
 	page := atProcess{
 		Process: p, Subject: c, Path: processPath(p.ID), Checks: unblock.StartChecks(),
-		Digits: digits, Blank: blank(digits),
+		Digits: digits, Blank: blank(digits), Form: v.token,
 	}
 	another := link{c.Path, "Back to the card"}
 	switch p.State {

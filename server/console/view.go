@@ -18,12 +18,22 @@ const (
 	processPage  = "process"
 	responsePage = "response"
 	messagePage  = "message"
+
+	signInPage    = "sign-in"
+	signedOutPage = "signed-out"
 )
 
 // layout is what every page is put into.
 type layout struct {
 	Title, Operator, Version string
+	Form                     string // the session's token, empty for a certificate
 	Content                  any
+}
+
+// entrance is where somebody signs in.
+type entrance struct {
+	Path      string
+	Elsewhere string // where the browser goes to sign out there too
 }
 
 // link leads to another page.
@@ -67,6 +77,7 @@ type found struct {
 // atCard is the page of a card.
 type atCard struct {
 	subject
+	Form      string   // the session's token
 	Hindrance *message // why an unblock would be refused now
 	Closed    bool     // no reason that the operator can give will help
 	Reason    string   // as it was typed
@@ -95,6 +106,7 @@ type atProcess struct {
 	unblock.Process
 	Subject subject
 	Path    string
+	Form    string // the session's token
 	Steps   []step
 	Checks  []unblock.Check
 

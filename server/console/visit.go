@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"latchkey/identity"
 	"latchkey/unblock"
 )
 
@@ -17,21 +18,45 @@ type visit struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	caller unblock.Caller
+	// token is what the forms of the caller's session hold, empty where he comes with
+	// a certificate.
+	token string
+}
+
+// visit is a request with whatever is known of who sent it.
+func (s *console) visit(w http.ResponseWriter, r *http.Request) visit {
+	caller, ok := s.Caller(r)
+	v := visit{w: w, r: r, caller: caller}
+	if ok && caller.Means == identity.BySession && s.SignIn != nil {
+		v.token = s.SignIn.FormToken(r)
+	}
+	return v
 }
 
 // operatorsOnly lets operators in, and tells everybody else why not.
 func (s *console) operatorsOnly(next func(visit)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		caller, ok := s.Caller(r)
-		v := visit{w, r, caller}
+		v := s.visit(w, r)
+		_, known := s.Caller(r)
 		switch {
-		case !ok:
+		case !known && s.SignIn != nil:
+			s.askToSignIn(v)
+		case !known:
 			s.refuse(v, &unblock.Refusal{Code: unblock.CallerUnknown, Detail: "The caller is not authenticated."})
-		case caller.Operator == nil:
+		case v.caller.Operator == nil:
 			s.tell(v, http.StatusForbidden, message{
 				Title:  "The console is for operators",
-				Detail: fmt.Sprintf("The client %s is no operator itself, so there is nobody in whose name it could work here.", caller.Client),
+				Detail: fmt.Sprintf("The client %s is no operator itself, so there is nobody in whose name it could work here.", v.caller.Client),
 				Remedy: "Use the certificate of an operator. A program calls the API instead.",
+			})
+		case r.Method != http.MethodPost || v.token == "":
+			next(v)
+		case !s.form(v):
+		case !v.genuine():
+			s.tell(v, http.StatusForbidden, message{
+				Title:  "The form is of another session",
+				Detail: "Since the page with the form was shown, you have signed in anew or another page has sent the form. Nothing was done.",
+				Remedy: "Find the card again, and go on from there.",
 			})
 		default:
 			next(v)
@@ -70,7 +95,7 @@ func (s *console) show(v visit, status int, name, title string, content any) {
 	// A page is made as a whole first, so that none is sent by half.
 	var page bytes.Buffer
 	err := s.templates[name].ExecuteTemplate(&page, "layout.html", layout{
-		Title: title, Operator: operator, Version: s.Version, Content: content,
+		Title: title, Operator: operator, Version: s.Version, Form: v.token, Content: content,
 	})
 	if err != nil {
 		s.Report(v.r, fmt.Errorf("console page %s: %w", name, err))

@@ -1,0 +1,159 @@
+package console_test
+
+import (
+	"crypto/tls"
+	"crypto/x509/pkix"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+
+	"latchkey/card"
+	"latchkey/server/api"
+	openidtest "latchkey/softhsm-test/openid"
+)
+
+// An operator without a certificate signs in at a real provider, unblocks a card
+// and signs out; and nobody else gets in by what is left.
+func TestSignIn(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	address := free.Addr().String()
+	check(t, free.Close())
+	redirect := "https://" + address + "/console/callback"
+	secret := filepath.Join(t.TempDir(), "secret")
+	check(t, os.WriteFile(secret, []byte("the console's own\n"), 0o600))
+	dex := openidtest.NewDex(t, []openidtest.DexClient{{ID: "console", Secret: "the console's own", Redirect: redirect}}, "anna.schmidt", "carl.berg")
+	h := newHouseAt(t, address, fmt.Sprintf(`
+oidc:
+  issuer: %s
+  ca: %s
+  audience: latchkey
+  claims: {operator: name}
+  console: {client_id: console, client_secret_file: %s, redirect_url: %s}
+`, dex.Issuer, dex.CAFile, secret, redirect))
+	h.cardType(t, "employee", "Employee card", "tdes")
+	registered := api.Card{Serial: "5F41 0087 2C19", Type: "employee", State: "blocked", Holder: api.Holder{ID: "u1", Name: "Astrid Berg", State: "active"}}
+	made := h.issue(t, registered, card.TDES3)
+
+	b := newBrowser(t, h.url)
+	// signIn goes to the provider from where the browser is, and comes back.
+	signIn := func(name string, status int64) {
+		t.Helper()
+		_, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(".links a")))
+		check(t, err)
+		b.do(t, chromedp.SendKeys(chromedp.CSS("#login"), name+"@example.org"))
+		b.goes(t, status, chromedp.SendKeys(chromedp.CSS("#password"), openidtest.Password+"\r"))
+	}
+	const page = "/console/cards/5F41%200087%202C19"
+	b.goes(t, 401, chromedp.Navigate(b.base+page))
+	b.shows(t, "Sign in")
+	b.shot(t, "sign-in")
+	signIn("anna.schmidt", 200)
+	if at := evaluate[string](t, b, "location.pathname"); at != page {
+		t.Errorf("signed in, and led to %s", at)
+	}
+	b.shows(t, "anna.schmidt", "Sign out", "Astrid Berg")
+	b.unblock(t, "session", "Astrid", registered, made)
+	b.goes(t, 200, chromedp.Navigate(b.base+page))
+
+	cookie := b.cookie(t)
+	if !cookie.Secure || !cookie.HTTPOnly || !cookie.Session || cookie.SameSite != network.CookieSameSiteLax || cookie.Path != "/" || cookie.Domain != "127.0.0.1" {
+		t.Errorf("the session's cookie is %+v", cookie)
+	}
+	h.sessionIsForPagesAlone(t, cookie.Value)
+
+	t.Run("form of another session", func(t *testing.T) {
+		evaluate[string](t, b, "document.querySelector('form[action$=unblock] [name=form]').value = 'x'")
+		b.do(t, chromedp.SendKeys(chromedp.CSS("#reason"), "forged"))
+		b.goes(t, 403, chromedp.Click(chromedp.CSS("form[action$=unblock] button")))
+		b.shows(t, "The form is of another session")
+		b.goes(t, 200, chromedp.Navigate(b.base+page))
+		evaluate[string](t, b, "(document.querySelector('.leave [name=form]').remove(), '')")
+		b.goes(t, 403, chromedp.Click(chromedp.CSS(".leave button")))
+	})
+
+	b.goes(t, 200, chromedp.Navigate(b.base+page))
+	b.goes(t, 200, chromedp.Click(chromedp.CSS(".leave button")))
+	b.shows(t, "Signed out")
+	b.shot(t, "signed-out")
+	for _, to := range []chromedp.Action[chromedp.Void]{chromedp.NavigateBack(), chromedp.Navigate(b.base + page)} {
+		b.goes(t, 401, to)
+		if text := b.text(t, "body"); strings.Contains(text, "Astrid") || strings.Contains(text, "anna.schmidt") {
+			t.Errorf("after signing out, the page before shows:\n%s", text)
+		}
+	}
+	if status, _ := h.get(t, "/console/", cookie.Value, ""); status != http.StatusUnauthorized {
+		t.Errorf("with the cookie of the session that ended: %d", status)
+	}
+
+	b.goes(t, 401, chromedp.Navigate(b.base+"/console/"))
+	signIn("carl.berg", 403)
+	b.shows(t, "The sign-in failed", "no role")
+	b.goes(t, 400, chromedp.Navigate(b.base+"/console/callback?state=x&code=y"))
+	b.shows(t, "no sign-in that this browser has under way")
+}
+
+// cookie is the one that the browser has of the console.
+func (b *browser) cookie(t *testing.T) *network.Cookie {
+	t.Helper()
+	got, err := chromedp.Call(b.ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{b.base}})
+	check(t, err)
+	if len(got.Cookies) != 1 || got.Cookies[0].Name != "__Host-latchkey" {
+		t.Fatalf("the browser has the cookies %+v", got.Cookies)
+	}
+	return got.Cookies[0]
+}
+
+// get is what somebody is answered who has a session's secret, and a certificate of
+// that name unless it is "".
+func (h *house) get(t *testing.T, path, secret, certificate string) (status int, body string) {
+	t.Helper()
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: h.ca.Pool()}
+	if certificate != "" {
+		pair, err := h.ca.Client(pkix.Name{CommonName: certificate}, certificate)
+		check(t, err)
+		config.Certificates = []tls.Certificate{pair.TLS()}
+	}
+	transport := &http.Transport{TLSClientConfig: config}
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+path, nil)
+	check(t, err)
+	r.AddCookie(&http.Cookie{Name: "__Host-latchkey", Value: secret})
+	answer, err := transport.RoundTrip(r)
+	check(t, err)
+	text, err := io.ReadAll(answer.Body)
+	check(t, err)
+	check(t, answer.Body.Close())
+	return answer.StatusCode, string(text)
+}
+
+// sessionIsForPagesAlone checks that a session is nothing to the API, and that a
+// certificate comes before it.
+func (h *house) sessionIsForPagesAlone(t *testing.T, secret string) {
+	t.Helper()
+	if status, body := h.get(t, "/console/", secret, ""); status != http.StatusOK || !strings.Contains(body, "Sign out") {
+		t.Errorf("with the session: %d\n%s", status, body)
+	}
+	for _, path := range []string{"/v1/cards?q=a", "/v1/card-types", "/v1/keys"} {
+		if status, body := h.get(t, path, secret, ""); status != http.StatusUnauthorized || !strings.Contains(body, "client-certificate-required") {
+			t.Errorf("%s with a session: %d %s", path, status, body)
+		}
+	}
+	if status, body := h.get(t, "/console/", secret, "email:anna@example.org"); status != http.StatusOK || strings.Contains(body, "Sign out") {
+		t.Errorf("with a certificate besides: %d\n%s", status, body)
+	}
+	if status, _ := h.get(t, "/console/", secret, "dns:idm.example.org"); status != http.StatusForbidden {
+		t.Errorf("with a backend's certificate besides: %d", status)
+	}
+	if status, body := h.get(t, "/console/", secret, "email:nobody@example.org"); status != http.StatusOK || !strings.Contains(body, "Sign out") {
+		t.Errorf("with a certificate that is no client's besides: %d", status)
+	}
+}
