@@ -68,7 +68,7 @@ func (s *Signer) connect(create bool) error {
 	case err != nil:
 	case len(pairs) == 1:
 		key = pairs[0]
-		if s.public != nil && !s.public.(interface{ Equal(crypto.PublicKey) bool }).Equal(key.Public()) {
+		if before, ok := s.public.(interface{ Equal(crypto.PublicKey) bool }); ok && !before.Equal(key.Public()) {
 			err = unfit("the key pair %s is another than it was", s.label)
 		}
 	case len(pairs) > 1:

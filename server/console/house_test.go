@@ -55,6 +55,7 @@ clients:
   - {name: identity-manager, san: "dns:idm.example.org", roles: [backend], names_operators: true}
 operators:
   - {id: anna.schmidt, name: Anna Schmidt, roles: [operator]}
+  - {id: anna, name: Anna Blom, roles: [operator]}
 profiles:
   - id: tdes
     name: GIDS card
