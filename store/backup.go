@@ -42,7 +42,7 @@ type table struct {
 // tables are those of a backup, in an order in which each refers to earlier ones only.
 func tables() []table {
 	return []table{
-		{"card_types", "id"}, {"cards", "serial"}, {"card_syncs", "id"},
+		{"card_types", "id"}, {"cards", "serial"}, {"card_syncs", "id"}, {"operators", "id"},
 		{"processes", "id"}, {"unconfirmed", "card"},
 		{"key_records", "key, version"}, {"current_versions", "key"}, {"proposals", "id"}, {"approvals", "proposal, officer"},
 		{"policy_versions", "version"}, {"policy_decisions", "sequence"},

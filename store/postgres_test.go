@@ -55,7 +55,7 @@ func at(t testing.TB, path string) string {
 
 // ofSQLite matches the tests of what SQLite alone has: its file, its triggers, and
 // what another program does to them. Those of PostgreSQL are below.
-const ofSQLite = "^(TestOpen.*|TestInspect.*|TestInUse|TestNotWritable|TestKilled|TestFiles|TestNoResponseIsStored|TestAuditLogIsAppendOnly|TestStatementStays|TestSearchScansNothing|TestTampering.*|TestOnPostgres|TestPostgres.*)$"
+const ofSQLite = "^(TestOpen.*|TestInspect.*|TestInUse|TestNotWritable|TestKilled|TestFiles|TestNoResponseIsStored|TestAuditLogIsAppendOnly|TestStatementStays|TestProposalsUpgrade|TestSearchScansNothing|TestTampering.*|TestOnPostgres|TestPostgres.*)$"
 
 // TestOnPostgres runs the tests of this package once more, with PostgreSQL.
 func TestOnPostgres(t *testing.T) {
