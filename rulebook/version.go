@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aymanbagabas/go-udiff"
 
@@ -50,9 +51,11 @@ func (d Draft) Faults() []card.Fault {
 // TextFaults lists what is wrong with the names and lengths of texts.
 func TextFaults(texts []policy.Source) []card.Fault {
 	var faults []card.Fault
+	add := func(field string, i int, format string, args ...any) {
+		faults = append(faults, card.Fault{Field: fmt.Sprintf(field, i), Detail: fmt.Sprintf(format, args...)})
+	}
 	names, total := make(map[string]bool), 0
 	for i, s := range texts {
-		field := fmt.Sprintf("policies[%d].name", i)
 		fault := card.TextFault(s.Name, card.MaxID, true)
 		switch {
 		case fault != "":
@@ -62,15 +65,36 @@ func TextFaults(texts []policy.Source) []card.Fault {
 			fault = "is there twice"
 		}
 		if fault != "" {
-			faults = append(faults, card.Fault{Field: field, Detail: fault})
+			add("policies[%d].name", i, "%s", fault)
 		}
 		names[s.Name] = true
 		total += len(s.Text)
+		if place := unseen(s.Text); place != "" {
+			add("policies[%d].text", i, "has a character at %s that is not seen as it is: officers could not tell what they approve", place)
+		}
 	}
 	if total > MaxTexts {
 		faults = append(faults, card.Fault{Field: "policies", Detail: fmt.Sprintf("have more than %d bytes together", MaxTexts)})
 	}
 	return faults
+}
+
+// Visible tells whether a character of a text is shown as what it is. Escapes that
+// move a terminal's cursor, and marks that turn the direction of writing, are not.
+func Visible(r rune) bool { return unicode.IsPrint(r) || r == '\n' || r == '\t' }
+
+// unseen is the line and column of the first character that is not visible, "" where
+// all are. A line may end as Windows ends it.
+func unseen(text string) string {
+	for n, line := range strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n") {
+		column := 0
+		for _, r := range line {
+			if column++; !Visible(r) {
+				return fmt.Sprintf("%d:%d", n+1, column)
+			}
+		}
+	}
+	return ""
 }
 
 // Statement is everything about a change of the policies that officers approve.

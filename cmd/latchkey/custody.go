@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -344,23 +342,15 @@ func (a *app) approve(ctx context.Context, c *api.Client, id, hash string) error
 	if err != nil {
 		return err
 	}
-	s, err := statementOf(p)
-	switch {
-	case err != nil:
+	s, err := statementIn(p.Proposal, custody.ParseStatement)
+	if err != nil {
 		return err
-	case hash != "" && !strings.EqualFold(hash, s.Hash()):
-		return decline("the proposal's hash is %s, not %s; nothing was approved", s.Hash(), hash)
-	case hash == "":
+	}
+	if err := a.agreed(ctx, hash, s.Hash(), func() {
 		a.note("%s\n\nreason   %s\nproposed by %s at %s\nhash     %s\n", s.Words(), cmp.Or(s.Parameters.Reason, "none given"),
 			s.Proposer, s.CreatedAt.Local().Format(time.DateTime), s.Hash())
-		q := asker{bufio.NewReader(a.in), a.err}
-		answer, err := q.ask(ctx, "Do you approve it? [y/N] ")
-		if err != nil {
-			return err
-		}
-		if !agrees(answer) {
-			return decline("it was not confirmed; nothing was approved")
-		}
+	}); err != nil {
+		return err
 	}
 	if p, err = c.ApproveKeyProposal(ctx, id, s.Hash()); err != nil {
 		return err
@@ -378,12 +368,33 @@ func (a *app) approve(ctx context.Context, c *api.Client, id, hash string) error
 	}
 }
 
-// statementOf reads what a proposal says, and makes sure that its hash is of it
+// agreed makes sure that the officer approves what has the hash: by the hash that was
+// given, or by asking about what show shows.
+func (a *app) agreed(ctx context.Context, given, hash string, show func()) error {
+	if given != "" {
+		if !strings.EqualFold(given, hash) {
+			return decline("the proposal's hash is %s, not %s; nothing was approved", hash, given)
+		}
+		return nil
+	}
+	show()
+	q := asker{bufio.NewReader(a.in), a.err}
+	answer, err := q.ask(ctx, "Do you approve it? [y/N] ")
+	if err == nil && !agrees(answer) {
+		err = decline("it was not confirmed; nothing was approved")
+	}
+	return err
+}
+
+// statementIn reads what a proposal says, and makes sure that its hash is of it
 // and that it is what it was asked for by.
-func statementOf(p api.KeyProposal) (custody.Statement, error) {
-	sum := sha256.Sum256([]byte(p.Statement))
-	s, err := custody.ParseStatement(p.Statement)
-	if err == nil && (hex.EncodeToString(sum[:]) != p.Hash || s.ID != p.ID) {
+func statementIn[S any](p api.Proposal, parse func(string) (S, error)) (S, error) {
+	s, err := parse(p.Statement)
+	of := dualcontrol.Proposal{Text: p.Statement}
+	if err == nil {
+		err = of.ReadHeader()
+	}
+	if err == nil && (of.Hash() != p.Hash || of.ID != p.ID) {
 		err = fmt.Errorf("its hash or ID is of another")
 	}
 	if err != nil {
@@ -461,22 +472,31 @@ for. Compare the fingerprint, SHA-256 of the key in DER form, at both ends.`,
 	return cmd
 }
 
+// writeProposal writes what every proposal has.
+func writeProposal(w io.Writer, p api.Proposal, reason string) {
+	field(w, "proposal", "%s", p.ID)
+	field(w, "", "%s", p.Words)
+	field(w, "state", "%s", p.State)
+	field(w, "proposed", "by %s at %s, expires %s", p.Proposer, p.CreatedAt.Local().Format(time.DateTime), p.ExpiresAt.Local().Format(time.DateTime))
+	if reason != "" {
+		field(w, "reason", "%s", reason)
+	}
+	field(w, "hash", "%s", p.Hash)
+	for _, yes := range p.Approvals {
+		field(w, "approved", "by %s at %s", yes.Officer, yes.At.Local().Format(time.DateTime))
+	}
+	if p.EndedBy != "" {
+		field(w, "ended", "by %s: %s", p.EndedBy, cmp.Or(p.Reason, "no reason given"))
+	}
+}
+
 func (a *app) printProposal(p api.KeyProposal) error {
 	return a.print(p, func(w io.Writer) {
-		field(w, "proposal", "%s", p.ID)
-		field(w, "", "%s", p.Words)
-		field(w, "state", "%s", p.State)
-		field(w, "proposed", "by %s at %s, expires %s", p.Proposer, p.CreatedAt.Local().Format(time.DateTime), p.ExpiresAt.Local().Format(time.DateTime))
-		if s, err := statementOf(p); err == nil && s.Parameters.Reason != "" {
-			field(w, "reason", "%s", s.Parameters.Reason)
+		reason := ""
+		if s, err := statementIn(p.Proposal, custody.ParseStatement); err == nil {
+			reason = s.Parameters.Reason
 		}
-		field(w, "hash", "%s", p.Hash)
-		for _, yes := range p.Approvals {
-			field(w, "approved", "by %s at %s", yes.Officer, yes.At.Local().Format(time.DateTime))
-		}
-		if p.EndedBy != "" {
-			field(w, "ended", "by %s: %s", p.EndedBy, cmp.Or(p.Reason, "no reason given"))
-		}
+		writeProposal(w, p.Proposal, reason)
 		if p.Result == nil {
 			field(w, "approvals", "%d of %d", len(p.Approvals), p.Wanted)
 			return

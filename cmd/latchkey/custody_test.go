@@ -21,12 +21,13 @@ type officer struct {
 	t      *testing.T
 	server *instance
 	name   string
+	group  string // of the commands
 }
 
 // run gives what the command printed and its exit code.
 func (o officer) run(args ...string) (out string, code int) {
 	o.t.Helper()
-	cmd := exec.CommandContext(o.t.Context(), "latchkey", append([]string{"key"}, args...)...)
+	cmd := exec.CommandContext(o.t.Context(), "latchkey", append([]string{o.group}, args...)...)
 	cmd.Env = append(os.Environ(), o.server.softHSM(), "LATCHKEY_SERVER="+o.server.url, "LATCHKEY_CLIENT="+filepath.Join(o.server.dir, "clients", o.name+".yaml"))
 	text, err := cmd.CombinedOutput()
 	var ended *exec.ExitError
@@ -42,7 +43,7 @@ func tell[T any](o officer, args ...string) T {
 	out, code := o.run(append(args, "--json")...)
 	var v T
 	if err := json.Unmarshal([]byte(out), &v); err != nil || code != exitOK {
-		o.t.Fatalf("key %s: exit code %d, %v\n%s", strings.Join(args, " "), code, err, out)
+		o.t.Fatalf("%s %s: exit code %d, %v\n%s", o.group, strings.Join(args, " "), code, err, out)
 	}
 	return v
 }
@@ -51,14 +52,14 @@ func tell[T any](o officer, args ...string) T {
 func (o officer) refused(code int, word string, args ...string) {
 	o.t.Helper()
 	if out, got := o.run(args...); got != code || !strings.Contains(out, word) {
-		o.t.Errorf("key %s as %s: exit code %d, want %d with %q\n%s", strings.Join(args, " "), o.name, got, code, word, out)
+		o.t.Errorf("%s %s as %s: exit code %d, want %d with %q\n%s", o.group, strings.Join(args, " "), o.name, got, code, word, out)
 	}
 }
 
 // Two officers rotate a key from a terminal, and nobody does it alone.
 func TestOfficers(t *testing.T) {
 	server := newInstance(t, "")
-	olga, otto, anna := officer{t, server, "olga"}, officer{t, server, "otto"}, officer{t, server, "anna"}
+	olga, otto, anna := officer{t, server, "olga", "key"}, officer{t, server, "otto", "key"}, officer{t, server, "anna", "key"}
 	done := func(args ...string) api.KeyProposal {
 		t.Helper()
 		p := tell[api.KeyProposal](olga, append([]string{"propose"}, args...)...)

@@ -14,10 +14,18 @@ import (
 
 func newPolicy(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "policy", Short: "Show, check and try out operator policies", GroupID: groupServer,
+		Use: "policy", Short: "Show, check, try out and change operator policies", GroupID: groupServer,
 		Args: cobra.NoArgs, RunE: a.group,
 	}
-	cmd.AddCommand(newPolicyShow(a), newPolicyCheck(a), newPolicyTest(a))
+	cmd.AddGroup(
+		&cobra.Group{ID: groupServer, Title: "On files"},
+		&cobra.Group{ID: groupClient, Title: "Server clients"},
+	)
+	for _, c := range []*cobra.Command{newPolicyShow(a), newPolicyCheck(a), newPolicyTest(a)} {
+		c.GroupID = groupServer
+		cmd.AddCommand(c)
+	}
+	cmd.AddCommand(policyClient(a)...)
 	return cmd
 }
 
