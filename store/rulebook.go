@@ -96,7 +96,7 @@ func encode(d *policy.Decided) ([]byte, error) {
 func (s *Store) Decisions(ctx context.Context, below int64, limit int) ([]rulebook.Kept, error) {
 	rows, err := s.readers.QueryContext(ctx, `SELECT d.sequence, d.decided, a.entry FROM policy_decisions d
 		JOIN audit_entries a ON a.sequence = d.sequence AND a.entry <> ''
-		WHERE ?1 = 0 OR d.sequence < ?1 ORDER BY d.sequence DESC LIMIT ?2`, below, limit)
+		WHERE (?1 = 0 OR d.sequence < ?1) AND a.entry <> '' ORDER BY d.sequence DESC LIMIT ?2`, below, limit)
 	if err != nil {
 		return nil, s.unread("read the last decisions", err)
 	}
@@ -120,13 +120,15 @@ func (s *Store) Decisions(ctx context.Context, below int64, limit int) ([]rulebo
 	return list, s.unread("read the last decisions", err)
 }
 
-// PruneDecisions deletes all but so many of the last decisions.
+// PruneDecisions deletes all but so many of the last decisions, and those whose audit
+// entries are pruned.
 func (s *Store) PruneDecisions(ctx context.Context, keep int) error {
 	for {
 		var deleted int64
 		err := s.writer.write(ctx, func(tx *tx) (err error) {
 			deleted, err = tx.exec(`DELETE FROM policy_decisions WHERE sequence IN (SELECT sequence FROM policy_decisions
 				WHERE sequence <= (SELECT sequence FROM policy_decisions ORDER BY sequence DESC LIMIT 1 OFFSET ?1)
+					OR sequence <= (SELECT pruned FROM audit_log)
 				ORDER BY sequence LIMIT ?2)`, keep, maxPrune)
 			return err
 		})
