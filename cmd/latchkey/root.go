@@ -46,7 +46,7 @@ the holder set a new PIN.`,
 	)
 	root.AddCommand(
 		newServe(a), newBackup(a), newRestore(a), newDemo(a), newProfile(a), newPolicy(a),
-		newUnblock(a), newProcess(a), newCard(a), newCardType(a),
+		newUnblock(a), newProcess(a), newCard(a), newCardType(a), newOperator(a),
 		newHSM(a), newDoctor(a), newKey(a), newRespond(a), newKAT(a),
 		newCeremony(a), newAudit(a),
 		newVersion(a), exitCodesTopic(),
