@@ -18,6 +18,32 @@ func (c Challenge) Hex() string { return strings.ToUpper(hex.EncodeToString(c)) 
 // compared with the card's screen.
 func (c Challenge) Grouped() string { return strings.Join(groups(c.Hex()), " ") }
 
+// Spoken is the challenge as it is read aloud over the telephone, to have it
+// confirmed; see Response.Spoken.
+func (c Challenge) Spoken() string { return spoken(c.Hex()) }
+
+// Pattern says what is regular about a challenge, as in "is one digit over and over",
+// or nothing: a card draws its challenges at random, and what is regular was made up
+// or is a key that slipped. By chance it is one challenge in 2^55.
+func (c Challenge) Pattern() string {
+	if len(c) == 0 {
+		return ""
+	}
+	equal, up, down := c[0]>>4 == c[0]&15, true, true
+	for i := 1; i < len(c); i++ {
+		equal = equal && c[i] == c[0]
+		up = up && c[i] == c[i-1]+1
+		down = down && c[i] == c[i-1]-1
+	}
+	switch {
+	case equal:
+		return "is one digit over and over"
+	case len(c) > 1 && (up || down):
+		return "counts evenly"
+	}
+	return ""
+}
+
 // ChallengeError says what is wrong with a challenge as it was typed, in words
 // for the person who typed it.
 type ChallengeError struct {
@@ -104,20 +130,23 @@ func (r Response) Grouped() string { return strings.Join(groups(r.Hex()), " ") }
 
 // Spoken is the response as it is read aloud over the telephone: digits and the
 // letters of the ICAO spelling alphabet, a comma after each group of four.
-func (r Response) Spoken() string {
-	spoken := groups(r.Hex())
-	for i, group := range spoken {
-		words := make([]string, len(group))
-		for j := range group {
-			words[j] = spokenDigit(group[j])
-		}
-		spoken[i] = strings.Join(words, " ")
-	}
-	return strings.Join(spoken, ", ")
-}
+func (r Response) Spoken() string { return spoken(r.Hex()) }
 
 // Wipe overwrites the response in memory.
 func (r Response) Wipe() { clear(r) }
+
+// spoken is upper-case hex as it is read aloud.
+func spoken(hex string) string {
+	words := groups(hex)
+	for i, group := range words {
+		digits := make([]string, len(group))
+		for j := range group {
+			digits[j] = spokenDigit(group[j])
+		}
+		words[i] = strings.Join(digits, " ")
+	}
+	return strings.Join(words, ", ")
+}
 
 // spokenDigit is an upper-case hex digit in words.
 func spokenDigit(digit byte) string {

@@ -48,10 +48,11 @@ const (
 	DefaultSourceFresh   = 30 * time.Second
 	DefaultClockSkew     = 30 * time.Second
 
-	DefaultIdle  = 15 * time.Minute // of a session of the console
-	DefaultStay  = 8 * time.Hour
-	maxStay      = 24 * time.Hour
-	callbackPath = "/console/callback"
+	DefaultIdle             = 15 * time.Minute // of a session of the console
+	DefaultStay             = 8 * time.Hour
+	maxStay                 = 24 * time.Hour
+	callbackPath            = "/console/callback"
+	DefaultApprovalLifetime = 10 * time.Minute
 
 	DefaultApprovals        = 1
 	DefaultKeepDecisions    = 10_000
@@ -64,6 +65,14 @@ const (
 	DefaultCheckpointAfter = 10_000 // entries
 	minAuditKeep           = 24 * time.Hour
 )
+
+// DefaultPerOperator is more than a person at a help desk does, and DefaultPerCard more
+// than a card with a few mistyped challenges takes. A start and its answer are a
+// decision each.
+func DefaultPerOperator() Rate { return Rate{120, 10 * time.Minute} }
+
+// DefaultPerCard is told of with DefaultPerOperator.
+func DefaultPerCard() Rate { return Rate{20, time.Hour} }
 
 // report takes one fault: its place in the file, and what to do.
 type report func(place, format string, args ...any)
@@ -85,7 +94,7 @@ func check(f file, folder string, fault report) *Config {
 		HSM:   hsmOf(f, at),
 		Store: storeOf(f, at), Policy: at(f.Policy.Directory),
 		Cards:         Cards{MaxAge: DefaultMaxAge, States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(), Source: sourceOf(f, at)},
-		Unblock:       Unblock{DefaultLifetime},
+		Unblock:       Unblock{DefaultLifetime, DefaultApprovalLifetime},
 		Limits:        limitsOf(f),
 		Observe:       Observe{f.Observe.Listen, Tracing{f.Observe.Tracing.Endpoint, at(f.Observe.Tracing.CA), DefaultSample}},
 		KeepDecisions: f.Policy.Keep.Or(DefaultKeepDecisions),
@@ -134,6 +143,7 @@ func limitsOf(f file) Limits {
 	return Limits{
 		f.Limits.PerSecond.Or(DefaultPerSecond), f.Limits.Burst.Or(DefaultBurst),
 		f.Limits.InProgress.Or(perSession * sessions),
+		f.Limits.PerOperator.or(DefaultPerOperator()), f.Limits.PerCard.or(DefaultPerCard()), f.Limits.PerBackend.or(Rate{}),
 	}
 }
 
@@ -368,6 +378,12 @@ func checkCards(c *Config, f file, fault report) {
 		c.Unblock.Lifetime = f.Unblock.Lifetime.d
 		if c.Unblock.Lifetime < time.Second || c.Unblock.Lifetime > 24*time.Hour {
 			fault("unblock.lifetime", "must be from 1s to 24h")
+		}
+	}
+	if f.Unblock.ApprovalLifetime.given {
+		c.Unblock.ApprovalLifetime = f.Unblock.ApprovalLifetime.d
+		if c.Unblock.ApprovalLifetime < time.Second || c.Unblock.ApprovalLifetime > 24*time.Hour {
+			fault("unblock.approval_lifetime", "must be from 1s to 24h")
 		}
 	}
 }

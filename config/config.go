@@ -106,9 +106,18 @@ type HSM struct {
 	Fallbacks []HSM
 }
 
-// Limits says how often one client may call, and how many requests of all clients
-// may be in progress.
-type Limits struct{ PerSecond, Burst, InProgress int }
+// Limits says how often one client may call, how many requests of all clients may be
+// in progress, and how often unblocks are decided on.
+type Limits struct {
+	PerSecond, Burst, InProgress     int
+	PerOperator, PerCard, PerBackend Rate
+}
+
+// Rate is how many decisions may be made in each period; its zero value is no limit.
+type Rate struct {
+	N   int
+	Per time.Duration
+}
 
 // Observe says what is shown of the server at work.
 type Observe struct {
@@ -145,7 +154,10 @@ type CardSource struct {
 }
 
 // Unblock holds the times of the unblock process.
-type Unblock struct{ Lifetime time.Duration }
+type Unblock struct {
+	Lifetime         time.Duration // of a process that waits for its challenge
+	ApprovalLifetime time.Duration // of one that waits for approval
+}
 
 // Custody says how master keys are kept.
 type Custody struct {

@@ -67,7 +67,7 @@ func TestExample(t *testing.T) {
 	defaults := []any{
 		config.DefaultListen, config.Store{Path: filepath.Join(dir, config.DefaultStore)},
 		config.Cards{MaxAge: config.DefaultMaxAge, States: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates()},
-		config.Unblock{Lifetime: config.DefaultLifetime},
+		config.Unblock{Lifetime: config.DefaultLifetime, ApprovalLifetime: config.DefaultApprovalLifetime},
 		config.Custody{Approvals: config.DefaultApprovals, Lifetime: config.DefaultProposalLifetime},
 		config.Audit{CheckpointEvery: config.DefaultCheckpointEvery, CheckpointAfter: config.DefaultCheckpointAfter}, "info",
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -52,12 +53,16 @@ type file struct {
 		Source       *cardSource     `yaml:"source"`
 	} `yaml:"cards"`
 	Unblock struct {
-		Lifetime duration `yaml:"lifetime"`
+		Lifetime         duration `yaml:"lifetime"`
+		ApprovalLifetime duration `yaml:"approval_lifetime"`
 	} `yaml:"unblock"`
 	Limits struct {
-		PerSecond  whole `yaml:"requests_per_second"`
-		Burst      whole `yaml:"burst"`
-		InProgress whole `yaml:"in_progress"`
+		PerSecond   whole `yaml:"requests_per_second"`
+		Burst       whole `yaml:"burst"`
+		InProgress  whole `yaml:"in_progress"`
+		PerOperator rate  `yaml:"per_operator"`
+		PerCard     rate  `yaml:"per_card"`
+		PerBackend  rate  `yaml:"per_backend"`
 	} `yaml:"limits"`
 	Observe struct {
 		Listen  string `yaml:"listen"`
@@ -242,6 +247,36 @@ func (d *duration) UnmarshalYAML(node *yaml.Node) error {
 func (d duration) or(otherwise time.Duration) time.Duration {
 	if d.given {
 		return d.d
+	}
+	return otherwise
+}
+
+// rate is a number in each period, as in "60 per 10m", or "none", where one is given.
+type rate struct {
+	given bool
+	rate  Rate
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (r *rate) UnmarshalYAML(node *yaml.Node) error {
+	if node.Value == "none" {
+		*r = rate{given: true}
+		return nil
+	}
+	number, period, ok := strings.Cut(node.Value, " per ")
+	n, err := strconv.Atoi(number)
+	d, errPeriod := time.ParseDuration(period)
+	// An interval below a microsecond is nothing that could be counted.
+	if !ok || err != nil || errPeriod != nil || n < 1 || d < time.Second || d > 24*time.Hour || d/time.Duration(n) < time.Microsecond {
+		return strictyaml.Misread(node, "a rate such as 60 per 10m, of a period from 1s to 24h, or none")
+	}
+	*r = rate{given: true, rate: Rate{n, d}}
+	return nil
+}
+
+func (r rate) or(otherwise Rate) Rate {
+	if r.given {
+		return r.rate
 	}
 	return otherwise
 }

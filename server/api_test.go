@@ -71,7 +71,7 @@ func TestUnblock(t *testing.T) {
 			if completed.State != "completed" || completed.Outcome != "pin-changed" || completed.FinishedAt == nil || read.State != "completed" {
 				t.Errorf("completed: %+v, read again: %+v", completed, read)
 			}
-			if n, err := w.store.Unconfirmed(t.Context(), test.serial); n != 0 || err != nil {
+			if n, err := w.unconfirmed(t.Context(), test.serial); n != 0 || err != nil {
 				t.Errorf("%d responses unconfirmed, error %v", n, err)
 			}
 		})
@@ -92,7 +92,7 @@ func TestRespondInOneCall(t *testing.T) {
 	var started api.Unblock
 	var two, other api.Response
 	w.must(http.StatusCreated, &started, "backend", "POST", "/v1/unblocks", api.StartUnblock{Card: "GOOD", Operator: "anna", Reason: "INC-3"})
-	w.must(http.StatusOK, &two, "backend", "POST", "/v1/unblocks/"+started.ID+"/response", api.Challenge{Challenge: "1603EBDF1C8A2E72"})
+	w.must(http.StatusOK, &two, "backend", "POST", "/v1/unblocks/"+started.ID+"/response", api.Challenge{Challenge: "1603EBDF1C8A2E72", Confirmed: true})
 	w.must(http.StatusOK, &other, "anna", "POST", "/v1/cards/MORTAL/response", body)
 	if one.Response != two.Response || one.Response == other.Response {
 		t.Errorf("responses %s and %s for one card, %s for another", one.Response, two.Response, other.Response)
@@ -132,18 +132,21 @@ func TestRefusals(t *testing.T) {
 		return u
 	}
 	answer := func(u api.Unblock) {
-		w.must(http.StatusOK, nil, "backend", "POST", path+"/"+u.ID+"/response", api.Challenge{Challenge: "1603EBDF1C8A2E72"})
+		w.must(http.StatusOK, nil, "backend", "POST", path+"/"+u.ID+"/response", api.Challenge{Challenge: "1603EBDF1C8A2E72", Confirmed: true})
 	}
 	expired := start("GOOD")
 	w.clock.advance(time.Hour)
-	open, cancelled, answered, finished := start("GOOD"), start("GOOD"), start("GOOD"), start("GOOD")
+	cancelled := start("GOOD")
 	w.must(http.StatusOK, nil, "backend", "POST", path+"/"+cancelled.ID+"/cancel", nil)
+	answered := start("GOOD")
 	answer(answered)
+	finished := start("GOOD")
 	answer(finished)
+	w.must(http.StatusCreated, nil, "backend", "PUT", "/v1/cards/OPEN", aCard("gids"))
+	open, waiting := start("OPEN"), start("PRIVILEGED")
 	w.must(http.StatusOK, nil, "backend", "POST", path+"/"+finished.ID+"/complete", api.Complete{Outcome: "failed"})
-	exhausted := start("MORTAL")
 	for range 4 {
-		w.must(http.StatusOK, nil, "anna", "POST", "/v1/cards/MORTAL/response", api.Respond{Challenge: "1603EBDF1C8A2E72", Reason: "INC"})
+		w.must(http.StatusOK, nil, "anna", "POST", "/v1/cards/MORTAL/response", api.Respond{Challenge: "1603EBDF1C8A2E72", Confirmed: true, Reason: "INC"})
 	}
 
 	good := api.StartUnblock{Card: "GOOD", Operator: "anna", Reason: "INC"}
@@ -197,6 +200,11 @@ func TestRefusals(t *testing.T) {
 		codeOwnRecord:                         "TestOperators",
 		codeGrant:                             "TestOperators",
 		codeTokenTaken:                        "TestOperators",
+		string(unblock.ApprovalForbidden):     "TestApproval",
+		string(unblock.ApprovalOwn):           "TestApproval",
+		string(unblock.ProcessNotWaiting):     "TestApproval",
+		string(unblock.ProcessRefused):        "TestApproval",
+		string(unblock.IdempotencyKeyReused):  "TestIdempotencyKey",
 		string(unblock.CardSourceUnavailable): "TestLive",
 	}
 	for _, test := range []struct {
@@ -267,10 +275,12 @@ func TestRefusals(t *testing.T) {
 		{"profile not configured", "backend", "POST", path, of("GONE"), 500, string(unblock.ProfileUnusable), unblock.UseCaseEnabled},
 		{"stale card data", "backend", "POST", path, of("STALE"), 409, string(unblock.CardDataStale), unblock.CardDataFresh},
 		{"missing card data", "backend", "POST", path, of("NOKDD"), 409, string(unblock.CardDataMissing), unblock.CardDataFresh},
-		{"policy", "backend", "POST", path, of("PRIVILEGED"), 403, string(unblock.PolicyDenied), unblock.PolicyPermits},
+		{"approval, in one call", "backend", "POST", "/v1/cards/PRIVILEGED/response", respond(challenge), 403, string(unblock.ApprovalRequired), unblock.PolicyPermits},
+		{"another operator", "backend", "POST", path, api.StartUnblock{Card: "OPEN", Operator: "omar", Reason: "INC"}, 409, string(unblock.CardBusy), unblock.CardFree},
+		{"override by whom a client named", "backend", "POST", path, api.StartUnblock{Card: "AES", Operator: "sven", Reason: "INC", Override: "x"}, 403, string(unblock.OverrideForbidden), unblock.AttemptsLeft},
+		{"unknown verification", "backend", "POST", path, api.StartUnblock{Card: "GOOD", Operator: "anna", Verification: "voice"}, 422, codeInvalid, ""},
 		{"policy: no reason", "backend", "POST", path, api.StartUnblock{Card: "GOOD", Operator: "anna"}, 403, string(unblock.PolicyDenied), unblock.PolicyPermits},
 		{"no attempts left", "backend", "POST", path, of("MORTAL"), 409, string(unblock.AttemptsExhausted), unblock.AttemptsLeft},
-		{"no attempts left, meanwhile", "backend", "POST", path + "/" + exhausted.ID + "/response", api.Challenge{Challenge: challenge}, 409, string(unblock.AttemptsExhausted), unblock.AttemptsLeft},
 
 		{"challenge that is not hex", "backend", "POST", "/v1/cards/GOOD/response", respond("1603EBDF1C8A2EX2"), 422, string(unblock.ChallengeNotHex), unblock.ChallengeParsed},
 		{"challenge with a look-alike", "backend", "POST", "/v1/cards/GOOD/response", respond("1603EBDF1C8A2ES2"), 422, string(unblock.ChallengeAmbiguous), unblock.ChallengeParsed},
@@ -279,6 +289,8 @@ func TestRefusals(t *testing.T) {
 		{"challenge far too long", "backend", "POST", "/v1/cards/GOOD/response", respond(strings.Repeat("A", 9000)), 422, string(unblock.ChallengeLength), unblock.ChallengeParsed},
 		{"no challenge", "backend", "POST", "/v1/cards/GOOD/response", `{"operator":"anna","reason":"INC"}`, 422, string(unblock.ChallengeLength), unblock.ChallengeParsed},
 		{"challenge for another profile", "backend", "POST", "/v1/cards/AES/response", respond(challenge), 422, string(unblock.ChallengeLength), unblock.ChallengeParsed},
+		{"challenge once more", "backend", "POST", "/v1/cards/GOOD/response", respond(challenge), 422, string(unblock.ChallengeSuspicious), unblock.ChallengePlausible},
+		{"bad challenge, read back", "backend", "POST", path + "/" + open.ID + "/read-back", api.ReadChallenge{Challenge: "S"}, 422, string(unblock.ChallengeAmbiguous), ""},
 		{"bad challenge in a process", "backend", "POST", path + "/" + open.ID + "/response", api.Challenge{Challenge: "S"}, 422, string(unblock.ChallengeAmbiguous), unblock.ChallengeParsed},
 
 		{"unknown process", "backend", "GET", path + "/0197c9a4-8f4e-7c3a-9d1b-2f6f5f0b7a11", nil, 404, string(unblock.ProcessUnknown), ""},
@@ -286,6 +298,11 @@ func TestRefusals(t *testing.T) {
 		{"process of another client, read", "anna", "GET", path + "/" + open.ID, nil, 404, string(unblock.ProcessUnknown), ""},
 		{"process of another client, answered", "anna", "POST", path + "/" + open.ID + "/response", api.Challenge{Challenge: challenge}, 404, string(unblock.ProcessUnknown), ""},
 		{"process of another client, cancelled", "anna", "POST", path + "/" + open.ID + "/cancel", nil, 404, string(unblock.ProcessUnknown), ""},
+		{"process that waits", "backend", "POST", path + "/" + waiting.ID + "/response", api.Challenge{Challenge: challenge}, 409, string(unblock.ProcessWaiting), ""},
+		{"process approved without a reason", "sven", "POST", path + "/" + waiting.ID + "/approve", api.ApproveUnblock{Statement: "x"}, 422, codeInvalid, ""},
+		{"process approved by another hash", "sven", "POST", path + "/" + waiting.ID + "/approve", api.ApproveUnblock{Statement: "x", Reason: "INC"}, 409, string(unblock.ApprovalHash), ""},
+		{"process that asks for no approval", "sven", "POST", path + "/" + open.ID + "/approve", api.ApproveUnblock{Statement: "x", Reason: "INC"}, 404, string(unblock.ProcessUnknown), ""},
+		{"approvals of an operator", "anna", "GET", "/v1/approvals", nil, 403, codeRole, ""},
 		{"process not answered", "backend", "POST", path + "/" + open.ID + "/complete", api.Complete{Outcome: "pin-changed"}, 409, string(unblock.ProcessNotAnswered), ""},
 		{"process answered", "backend", "POST", path + "/" + answered.ID + "/response", api.Challenge{Challenge: challenge}, 409, string(unblock.ProcessAnswered), ""},
 		{"cancelled process", "backend", "POST", path + "/" + cancelled.ID + "/response", api.Challenge{Challenge: challenge}, 409, string(unblock.ProcessCancelled), ""},

@@ -55,7 +55,7 @@ func (c wire) status() (int, string) {
 	return response.StatusCode, string(body)
 }
 
-const respondBody = `{"challenge":"1603EBDF1C8A2E72","reason":"INC"}`
+const respondBody = `{"challenge":"1603EBDF1C8A2E72","confirmed":true,"reason":"INC"}`
 
 // Requests that proxies and servers read differently are read in one way or not at
 // all, and what is hidden in a body is never run as a request of its own.
@@ -284,7 +284,7 @@ func TestOneProcessOneResponse(t *testing.T) {
 			t.Errorf("%d %s", a.status, a.body)
 		}
 	}
-	if n, err := w.store.Unconfirmed(t.Context(), "GOOD"); given != 1 || n != 1 || err != nil {
+	if n, err := w.unconfirmed(t.Context(), "GOOD"); given != 1 || n != 1 || err != nil {
 		t.Errorf("%d responses were given out and %d counted, error %v", given, n, err)
 	}
 }
@@ -332,7 +332,7 @@ func TestHangUp(t *testing.T) {
 	}
 	w.must(http.StatusOK, nil, "anna", "POST", "/v1/cards/GOOD/response", respondBody)
 	// What was counted against the card is what the audit log holds.
-	n, err := w.store.Unconfirmed(t.Context(), "GOOD")
+	n, err := w.unconfirmed(t.Context(), "GOOD")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func TestKeyStates(t *testing.T) {
 	w := newWorld(t)
 	w.stock()
 	respond := func() answer {
-		return w.call("backend", "POST", "/v1/cards/GOOD/response", api.Respond{Challenge: "1603EBDF1C8A2E72", Operator: "anna", Reason: "INC"})
+		return w.call("backend", "POST", "/v1/cards/GOOD/response", api.Respond{Challenge: "1603EBDF1C8A2E72", Confirmed: true, Operator: "anna", Reason: "INC"})
 	}
 	for _, step := range []struct {
 		act     custody.Act // "" for the key that nobody registered

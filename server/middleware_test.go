@@ -195,7 +195,7 @@ func TestFailures(t *testing.T) {
 }
 
 // noPolicy cannot decide.
-type noPolicy struct{}
+type noPolicy struct{ unblock.Policy }
 
 func (noPolicy) Decide(context.Context, policy.Request) (policy.Decision, error) {
 	return policy.Decision{}, errors.New("policy set is torn")
@@ -219,7 +219,7 @@ func TestDeskFailures(t *testing.T) {
 		status int
 		change func(*unblock.Config)
 	}{
-		{unblock.PolicyFailed, 500, func(c *unblock.Config) { c.Policy = noPolicy{} }},
+		{unblock.PolicyFailed, 500, func(c *unblock.Config) { c.Policy = noPolicy{c.Policy} }},
 		{unblock.AuditUnavailable, 503, func(c *unblock.Config) { c.Ledger = deafLedger{c.Ledger} }},
 	} {
 		broken := config

@@ -82,7 +82,7 @@ func problems() []problem {
 		{codeProviderAway, http.StatusServiceUnavailable, "The identity provider cannot be reached", "Try again later. Until the provider can be reached, call with a client certificate."},
 		{codeCrossSite, http.StatusForbidden, "The request comes from another site", "Call from a program, or from a page of this server."},
 		{codeRole, http.StatusForbidden, "The client's roles do not allow this", "Use a client with one of the roles that the API description names."},
-		{codeRate, http.StatusTooManyRequests, "The client calls too often", "Wait for the seconds in Retry-After, then go on more slowly."},
+		{codeRate, http.StatusTooManyRequests, "Too many calls", "Wait for the seconds in Retry-After, then go on more slowly. The detail says whose limit it is."},
 		{codeOverloaded, http.StatusServiceUnavailable, "The server is overloaded", "Wait for the seconds in Retry-After, then try again. Nothing was done."},
 		{string(unblock.CallerUnknown), http.StatusUnauthorized, "The caller is not authenticated", "Connect with a client certificate."},
 		{string(unblock.DelegationRefused), http.StatusForbidden, "The client may not name an operator", "Pass the operator's own token, have names_operators set for the client, or call as the operator."},
@@ -97,11 +97,19 @@ func problems() []problem {
 		{string(unblock.CardDataStale), http.StatusConflict, "The card's data is too old", "Have the card synchronised from its source, then try again."},
 		{string(unblock.CardDataMissing), http.StatusConflict, "The card's data is incomplete", "Register what the card's profile makes its admin key from: its CUID, its KDD or its wrapped key."},
 		{string(unblock.PolicyDenied), http.StatusForbidden, "The operator policy does not permit this", "Do as the detail says, or leave it to somebody whom the policy permits."},
-		{string(unblock.AttemptsExhausted), http.StatusConflict, "The card has no attempt left to give", "Report the outcome of the processes before. Where none worked, replace the card."},
+		{string(unblock.CardBusy), http.StatusConflict, "Another process is under way for the card", "Go on with the process that is named, or cancel it, if it is yours. Else ask whoever the detail names, or wait until theirs has ended."},
+		{string(unblock.ApprovalRequired), http.StatusForbidden, "A second person has to approve first", "Start a process with POST /v1/unblocks; it waits for the approval. Send the challenge once it is approved."},
+		{string(unblock.OverrideForbidden), http.StatusForbidden, "Only a supervisor goes on beyond the limit of attempts", "Leave override out, or have a supervisor call who is authenticated as such."},
+		{string(unblock.AttemptsExhausted), http.StatusConflict, "The card has no attempt left to give", "Report the outcome of the processes before. Where none worked, replace the card. A supervisor may go on with override and a reason."},
 		{string(unblock.KeyNotUsable), http.StatusConflict, "The master key is not used in its state", "Tell a security officer: the key is suspended, compromised, destroyed or not yet active. Cards of a compromised key have to be issued anew."},
 		{string(unblock.ChallengeNotHex), http.StatusUnprocessableEntity, "The challenge is not hex", "Read the challenge from the card's screen again; it has the digits 0-9 and A-F."},
 		{string(unblock.ChallengeAmbiguous), http.StatusUnprocessableEntity, "The challenge is ambiguous", "Ask for the character that the detail names; nothing is guessed."},
 		{string(unblock.ChallengeLength), http.StatusUnprocessableEntity, "The challenge has the wrong length", "Count the groups; the detail says how many digits this card's challenge has."},
+		{string(unblock.ChallengeSuspicious), http.StatusUnprocessableEntity, "The challenge is most likely mistyped", "Have it read again from the card's screen. If it is right, send it again with confirmed: true."},
+		{string(unblock.IdempotencyKeyReused), http.StatusUnprocessableEntity, "The idempotency key was used for something else", "Make a new key for each call, and send it again only with the same content."},
+		{string(unblock.ApprovalForbidden), http.StatusForbidden, "Nobody who may approve this", "Leave it to somebody with the role that the process asks for, authenticated as themselves."},
+		{string(unblock.ApprovalOwn), http.StatusForbidden, "Nobody approves their own process or card", "Have another person approve it."},
+		{string(unblock.ApprovalHash), http.StatusConflict, "The hash is not that of the process", "Look at the process again, and approve the hash that is shown with it if it is what you want."},
 		{string(unblock.ProcessUnknown), http.StatusNotFound, "The unblock process is not known", "Use the ID from the start, with the client that started it."},
 		{string(unblock.ProcessAnswered), http.StatusConflict, "The process was answered already", "Complete or cancel it; start another for a new challenge."},
 		{string(unblock.ProcessNotAnswered), http.StatusConflict, "The process was not answered yet", "Send the challenge first, or cancel the process."},
@@ -109,6 +117,9 @@ func problems() []problem {
 		{string(unblock.ProcessCancelled), http.StatusConflict, "The process was cancelled", "Start another."},
 		{string(unblock.ProcessExpired), http.StatusConflict, "The process has expired", "Start another, and send the challenge sooner."},
 		{string(unblock.ProcessConflict), http.StatusConflict, "The process was changed meanwhile", "Read the process again before going on."},
+		{string(unblock.ProcessWaiting), http.StatusConflict, "The process waits for approval", "Have it approved, then send the challenge."},
+		{string(unblock.ProcessNotWaiting), http.StatusConflict, "The process does not wait for approval", "Read the process to see how it stands."},
+		{string(unblock.ProcessRefused), http.StatusConflict, "The approval was refused", "Read the reason in the process; start another if it no longer holds."},
 		{codeTypeUnknown, http.StatusNotFound, "The card type is not registered", "Register it with PUT /v1/card-types/{id}."},
 		{codeProfileUnknown, http.StatusUnprocessableEntity, "The card profile is not configured", "Use one of the profiles in the server's configuration."},
 		{codeSyncUnknown, http.StatusNotFound, "There is no such synchronisation", "Use an ID of GET /v1/card-syncs, with the client that began it."},
@@ -222,7 +233,7 @@ func document(err error, requestID string) *api.Problem {
 			doc.Faults = append(doc.Faults, api.Fault(f))
 		}
 	case errors.As(err, &desk):
-		doc.Code, doc.Detail, doc.Check = string(desk.Code), desk.Detail, string(desk.Check)
+		doc.Code, doc.Detail, doc.Check, doc.Process = string(desk.Code), desk.Detail, string(desk.Check), desk.Process
 	case errors.As(err, &office):
 		doc.Code, doc.Detail = string(office.Code), office.Detail
 	case errors.As(err, &routing) && routing.Code == http.StatusNotFound:

@@ -2,12 +2,15 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"latchkey/server/api"
+	"latchkey/unblock"
 )
 
 // reply answers with a JSON body.
@@ -22,6 +25,10 @@ func reply(c echo.Context, status int, body any) error {
 // answerProblem answers with a problem document.
 func answerProblem(c echo.Context, err error) {
 	doc := document(err, traceOf(c.Request().Context()).requestID)
+	var desk *unblock.Refusal
+	if errors.As(err, &desk) && desk.RetryAfter > 0 {
+		c.Response().Header().Set("Retry-After", fmt.Sprintf("%.0f", math.Ceil(desk.RetryAfter.Seconds())))
+	}
 	text, err := json.Marshal(doc)
 	if err == nil {
 		err = c.Blob(doc.Status, api.ProblemJSON, text)

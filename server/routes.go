@@ -29,6 +29,7 @@ type route struct {
 func (s *Server) routes() []route {
 	var (
 		desk     = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor}
+		judges   = []identity.Role{identity.Supervisor}
 		readers  = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor, identity.Administrator}
 		writers  = []identity.Role{identity.Backend, identity.Administrator}
 		admins   = []identity.Role{identity.Administrator}
@@ -43,6 +44,10 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/unblocks/{id}/response", s.answerUnblock, desk},
 		{http.MethodPost, "/v1/unblocks/{id}/complete", s.completeUnblock, desk},
 		{http.MethodPost, "/v1/unblocks/{id}/cancel", s.cancelUnblock, desk},
+		{http.MethodPost, "/v1/unblocks/{id}/read-back", s.readBack, desk},
+		{http.MethodPost, "/v1/unblocks/{id}/approve", s.approveUnblock, judges},
+		{http.MethodPost, "/v1/unblocks/{id}/refuse", s.refuseUnblock, judges},
+		{http.MethodGet, "/v1/approvals", s.listApprovals, judges},
 		{http.MethodPost, "/v1/cards/{serial}/response", s.respond, desk},
 
 		{http.MethodGet, "/v1/cards", s.findCards, readers},

@@ -59,6 +59,10 @@ type Desk interface {
 	Complete(ctx context.Context, caller unblock.Caller, id string, outcome unblock.Outcome) (unblock.Process, error)
 	Cancel(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
 	Process(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
+	ReadBack(ctx context.Context, caller unblock.Caller, id, challenge string) (unblock.ReadBack, error)
+	Pending(ctx context.Context, caller unblock.Caller) ([]unblock.Pending, error)
+	Approve(ctx context.Context, caller unblock.Caller, id, statement, reason string) (unblock.Pending, error)
+	Refuse(ctx context.Context, caller unblock.Caller, id, reason string) (unblock.Pending, error)
 }
 
 // Directory keeps cards and card types, as *store.Store does. It gives

@@ -133,7 +133,11 @@ func worldProfiles() profiles {
 }
 
 func worldOperators() operators {
-	return operators{"anna": {ID: "anna", Name: "Anna", Roles: []identity.Role{identity.Operator}}}
+	return operators{
+		"anna": {ID: "anna", Name: "Anna", Roles: []identity.Role{identity.Operator}},
+		"omar": {ID: "omar", Name: "Omar", Roles: []identity.Role{identity.Operator}},
+		"sven": {ID: "sven", Name: "Sven", Roles: []identity.Role{identity.Supervisor}},
+	}
 }
 
 func worldClients() []identity.Client {
@@ -141,6 +145,7 @@ func worldClients() []identity.Client {
 		{Name: "backend", Subject: "CN=backend,O=Example", Roles: []identity.Role{identity.Backend}, NamesOperators: true},
 		{Name: "mute", Subject: "CN=mute,O=Example", Roles: []identity.Role{identity.Backend}},
 		{Name: "anna", SAN: "email:anna@example.org", Roles: []identity.Role{identity.Operator}, Operator: "anna"},
+		{Name: "sven", Subject: "CN=sven,O=Example", Roles: []identity.Role{identity.Supervisor}, Operator: "sven"},
 		{Name: "admin", SAN: "uri:spiffe://example/admin", Roles: []identity.Role{identity.Administrator}},
 		{Name: "olga", Subject: "CN=olga,O=Example", Roles: []identity.Role{identity.SecurityOfficer}},
 		{Name: "otto", Subject: "CN=otto,O=Example", Roles: []identity.Role{identity.SecurityOfficer}},
@@ -188,7 +193,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 		Cards: w.store, Profiles: worldProfiles(), Policy: w.book, Keys: office, HSM: w.token, Ledger: w.store,
 		Operators:  known,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
-		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute,
+		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute, ApprovalLifetime: 10 * time.Minute,
 		Now: w.clock.Now, NewID: uuid.NewString,
 	})
 	if err != nil {
@@ -481,7 +486,7 @@ func (w *world) state() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%+v\n", types)
 	for _, c := range cards {
-		n, err := w.store.Unconfirmed(ctx, c.Serial)
+		n, err := w.unconfirmed(ctx, c.Serial)
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -520,4 +525,10 @@ func unhex(t testing.TB, s string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// unconfirmed counts the responses given out for a card that none said worked.
+func (w *world) unconfirmed(ctx context.Context, serial string) (int, error) {
+	standing, err := w.store.Standing(ctx, serial)
+	return standing.Unconfirmed, err
 }

@@ -15,6 +15,7 @@ import (
 	"latchkey/dualcontrol"
 	"latchkey/softhsm-test/throwawaypg"
 	"latchkey/store"
+	"latchkey/unblock"
 )
 
 func quiet(string, int64) {}
@@ -57,7 +58,7 @@ func restored(t *testing.T, where string, from *store.Store) {
 		}
 		same(t, serial, got, want)
 	}
-	same(t, "unconfirmed", must[int](t)(s.Unconfirmed(t.Context(), "c-1")), 1)
+	same(t, "unconfirmed", must[unblock.Standing](t)(s.Standing(t.Context(), "c-1")).Unconfirmed, 1)
 	same(t, "audit log", allEntries(t, s), allEntries(t, from))
 	same(t, "proposal", must[dualcontrol.Proposal](t)(s.Proposal(t.Context(), dualcontrol.Keys, "p-1")), must[dualcontrol.Proposal](t)(from.Proposal(t.Context(), dualcontrol.Keys, "p-1")))
 	// It is found, which the backup does not hold, and it goes on.

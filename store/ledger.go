@@ -1,12 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"latchkey/audit"
 	"latchkey/custody"
@@ -17,25 +19,20 @@ import (
 const MaxEntries = 1000
 
 // Apply makes the change durable: the process, the card's count of unconfirmed
-// responses and the audit entry together. See unblock.Ledger.
+// responses, the accounts and the audit entry together. See unblock.Ledger.
 func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
-	if c.From < 0 || c.Process.Revision != c.From+1 {
+	if c.From < 0 || c.Process.Revision != c.From+1 && (!c.Repeat || c.Process.Revision != c.From) {
 		return fmt.Errorf("apply change to process %s: revision %d cannot follow %d", c.Process.ID, c.Process.Revision, c.From)
 	}
 	if c.MaxUnconfirmed < 0 {
 		return fmt.Errorf("apply change to process %s: limit of %d unconfirmed responses", c.Process.ID, c.MaxUnconfirmed)
 	}
 	err := s.writer.write(ctx, func(tx *tx) error {
-		if err := tx.putProcess(c); err != nil {
+		if err := tx.move(c); err != nil {
 			return err
 		}
 		if c.Grounds != nil {
 			if err := tx.stand(*c.Grounds); err != nil {
-				return err
-			}
-		}
-		if c.Answer {
-			if err := tx.countAnswer(c.Process.Card, c.MaxUnconfirmed); err != nil {
 				return err
 			}
 		}
@@ -44,33 +41,182 @@ func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 				return err
 			}
 		}
+		if full, err := tx.charge(c.Charges, c.Entry.Time); err != nil || full {
+			return cmp.Or(err, unblock.ErrRate)
+		}
 		return tx.log(c.Entry)
 	})
 	return failed("apply change to process "+c.Process.ID, err)
 }
 
+// move brings the process to where the change has it.
+func (tx *tx) move(c unblock.Change) error {
+	if c.Repeat {
+		var revision int64
+		err := tx.QueryRow(`SELECT revision FROM processes WHERE id = ?1`, c.Process.ID).Scan(&revision)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && revision != c.From {
+			return unblock.ErrConflict
+		}
+		return err
+	}
+	if err := tx.first(c); err != nil {
+		return err
+	}
+	if err := tx.putProcess(c); err != nil {
+		return err
+	}
+	if c.From == 0 || c.Answer {
+		return tx.claim(c)
+	}
+	return nil
+}
+
+// first looks whether the change's idempotency key, and the challenge that it answers,
+// come for the first time.
+func (tx *tx) first(c unblock.Change) error {
+	p := c.Process
+	for _, key := range []string{p.Begun.Key, p.Given.Key} {
+		if key == "" {
+			continue
+		}
+		var used bool
+		err := tx.QueryRow(`SELECT EXISTS (SELECT 1 FROM processes WHERE begun_key = ?1 AND id <> ?2)
+			OR EXISTS (SELECT 1 FROM processes WHERE given_key = ?1 AND id <> ?2)`, key, p.ID).Scan(&used)
+		switch {
+		case err != nil:
+			return err
+		case used:
+			return unblock.ErrOnce
+		}
+	}
+	if !c.Answer || c.Again {
+		return nil
+	}
+	var answered bool
+	err := tx.QueryRow(answeredBefore, p.Card, p.Challenge, p.ID).Scan(&answered)
+	if err == nil && answered {
+		return unblock.ErrChallenge
+	}
+	return err
+}
+
+// processColumns are the columns of a process, in the order of processValues and of
+// scanProcess.
+const processColumns = `id, state, outcome, card, client, operator, means, reason, ticket, verification, override_reason,
+	approval, approver, verdict, approved, decided_at, challenge, begun_key, begun_content, given_key, given_content,
+	started_at, expires_at, answered_at, finished_at, revision`
+
+func processValues(p unblock.Process) ([]any, error) {
+	var approver []byte
+	if p.Approver != nil {
+		var err error
+		if approver, err = json.Marshal(p.Approver); err != nil {
+			return nil, err
+		}
+	}
+	return []any{
+		p.ID, p.State, p.Outcome, p.Card, p.Client, p.Operator, p.Means, p.Reason, p.Ticket, p.Verification, p.Override,
+		p.Approval, string(approver), p.Verdict, p.Approved, micros(p.DecidedAt), p.Challenge,
+		text(p.Begun.Key), text(p.Begun.Content), text(p.Given.Key), text(p.Given.Content),
+		micros(p.StartedAt), micros(p.ExpiresAt), micros(p.AnsweredAt), micros(p.FinishedAt), p.Revision,
+	}, nil
+}
+
+func scanProcess(row scanner) (unblock.Process, error) {
+	var p unblock.Process
+	var approver string
+	var begun, given struct{ key, content sql.NullString }
+	var decided, started, expires, answered, finished sql.NullInt64
+	err := row.Scan(&p.ID, &p.State, &p.Outcome, &p.Card, &p.Client, &p.Operator, &p.Means, &p.Reason, &p.Ticket, &p.Verification, &p.Override,
+		&p.Approval, &approver, &p.Verdict, &p.Approved, &decided, &p.Challenge,
+		&begun.key, &begun.content, &given.key, &given.content,
+		&started, &expires, &answered, &finished, &p.Revision)
+	if err != nil {
+		return unblock.Process{}, err
+	}
+	if approver != "" {
+		if err := json.Unmarshal([]byte(approver), &p.Approver); err != nil {
+			return unblock.Process{}, fmt.Errorf("approver of process %s: %w", p.ID, err)
+		}
+	}
+	p.Begun = unblock.Once{Key: begun.key.String, Content: begun.content.String}
+	p.Given = unblock.Once{Key: given.key.String, Content: given.content.String}
+	p.DecidedAt, p.StartedAt, p.ExpiresAt = fromMicros(decided), fromMicros(started), fromMicros(expires)
+	p.AnsweredAt, p.FinishedAt = fromMicros(answered), fromMicros(finished)
+	return p, nil
+}
+
+// text is a text as it is stored where it may be missing: NULL for none, which unique
+// indexes let pass any number of times.
+func text(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
 // putProcess writes the process if it is still as it was at the revision that the
 // change was made from. One that is answered gets the number that its response is
 // then counted by.
 func (tx *tx) putProcess(c unblock.Change) error {
-	const number = `CASE WHEN ?13 THEN 1 + coalesce((SELECT given FROM unconfirmed WHERE card = ?4), 0) ELSE `
-	query := `UPDATE processes SET (state, outcome, card, client, operator, reason,
-			started_at, expires_at, answered_at, finished_at, revision, answer)
-		= (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ` + number + `answer END)
-		WHERE id = ?1 AND revision = ?12 - 1`
+	const (
+		number = `CASE WHEN ?27 THEN 1 + coalesce((SELECT given FROM unconfirmed WHERE card = ?4), 0) ELSE `
+		values = `?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, `
+	)
+	query := `UPDATE processes SET (` + processColumns + `, answer) = (` + values + number + `answer END)
+		WHERE id = ?1 AND revision = ?26 - 1`
 	if c.From == 0 {
-		query = `INSERT INTO processes (id, state, outcome, card, client, operator, reason,
-			started_at, expires_at, answered_at, finished_at, revision, answer)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ` + number + `NULL END)
-		ON CONFLICT (id) DO NOTHING`
+		query = `INSERT INTO processes (` + processColumns + `, answer) VALUES (` + values + number + `NULL END)
+			ON CONFLICT (id) DO NOTHING`
 	}
-	p := c.Process
-	n, err := tx.exec(query, p.ID, p.State, p.Outcome, p.Card, p.Client, p.Operator, p.Reason,
-		micros(p.StartedAt), micros(p.ExpiresAt), micros(p.AnsweredAt), micros(p.FinishedAt), p.Revision, c.Answer)
+	args, err := processValues(c.Process)
+	if err != nil {
+		return err
+	}
+	n, err := tx.exec(query, append(args, c.Answer)...)
 	if err == nil && n == 0 {
 		return unblock.ErrConflict
 	}
 	return err
+}
+
+// claim takes the card for the process, if no other keeps it and, for an answer, if
+// the card has an attempt left.
+func (tx *tx) claim(c unblock.Change) error {
+	p := c.Process
+	var count int
+	var latest unblock.Process
+	var expires sql.NullInt64
+	err := tx.QueryRow(`SELECT u.count, u.latest, coalesce(p.state, ''), coalesce(p.operator, ''), p.expires_at
+		FROM unconfirmed u LEFT JOIN processes p ON p.id = u.latest WHERE u.card = ?1`, p.Card).
+		Scan(&count, &latest.ID, &latest.State, &latest.Operator, &expires)
+	latest.ExpiresAt = fromMicros(expires)
+	switch {
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return err
+	case latest.ID != p.ID && latest.Holds(p.Operator, c.Entry.Time):
+		return unblock.ErrBusy
+	case c.Answer && c.MaxUnconfirmed != 0 && count >= c.MaxUnconfirmed:
+		return unblock.ErrAttempts
+	}
+	given := 0
+	if c.Answer {
+		given = 1
+	}
+	_, err = tx.exec(`INSERT INTO unconfirmed (card, count, given, latest) VALUES (?1, ?2, ?2, ?3)
+		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + ?2, given = unconfirmed.given + ?2, latest = ?3`, p.Card, given, p.ID)
+	return err
+}
+
+// charge moves the arrivals of accounts on by one decision, of those that have room
+// for it, and tells whether one had none. The algorithm is that of unblock.Charge.
+func (tx *tx) charge(charges []unblock.Charge, at time.Time) (full bool, err error) {
+	for _, c := range charges {
+		interval := c.Interval()
+		n, err := tx.exec(`INSERT INTO limits (key, arrival) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE
+			SET arrival = CASE WHEN limits.arrival > ?3 THEN limits.arrival + ?4 ELSE ?2 END WHERE limits.arrival <= ?5`,
+			c.Key, at.Add(interval).UnixMicro(), at.UnixMicro(), interval.Microseconds(), at.Add(c.Per-interval).UnixMicro())
+		if err != nil {
+			return false, fmt.Errorf("charge %s: %w", c.Key, err)
+		}
+		full = full || n == 0
+	}
+	return full, nil
 }
 
 // stand looks whether the grounds of an answer are as they were read. It runs in
@@ -105,18 +251,6 @@ func (tx *tx) stand(g unblock.Grounds) error {
 	return nil
 }
 
-// countAnswer counts one more response given out for the card, up to the limit;
-// a limit of 0 is none.
-func (tx *tx) countAnswer(serial string, limit int) error {
-	n, err := tx.exec(`INSERT INTO unconfirmed (card, count, given) VALUES (?1, 1, 1)
-		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + 1, given = unconfirmed.given + 1
-		WHERE unconfirmed.count < ?2 OR ?2 = 0`, serial, limit)
-	if err == nil && n == 0 {
-		return unblock.ErrAttempts
-	}
-	return err
-}
-
 // confirm leaves those responses counted that were given out for the card after
 // the process's own. A process that was never answered changes nothing.
 func (tx *tx) confirm(p unblock.Process) error {
@@ -131,30 +265,90 @@ func (s *Store) Append(ctx context.Context, e audit.Entry) error {
 	return failed("append to the audit log", err)
 }
 
-// Process finds a process, or gives card.ErrNotFound.
-func (s *Store) Process(ctx context.Context, id string) (unblock.Process, error) {
-	p := unblock.Process{ID: id}
-	var started, expires, answered, finished sql.NullInt64
-	err := s.readers.QueryRowContext(ctx, `SELECT state, outcome, card, client, operator, reason,
-			started_at, expires_at, answered_at, finished_at, revision FROM processes WHERE id = ?1`, id).
-		Scan(&p.State, &p.Outcome, &p.Card, &p.Client, &p.Operator, &p.Reason, &started, &expires, &answered, &finished, &p.Revision)
-	if err != nil {
-		return unblock.Process{}, s.unread("find process "+id, err)
-	}
-	p.StartedAt, p.ExpiresAt = fromMicros(started), fromMicros(expires)
-	p.AnsweredAt, p.FinishedAt = fromMicros(answered), fromMicros(finished)
-	return p, nil
+// Deny makes a refusal's audit entry durable; see unblock.Ledger.
+func (s *Store) Deny(ctx context.Context, e audit.Entry, charges []unblock.Charge) error {
+	err := s.writer.write(ctx, func(tx *tx) error {
+		if _, err := tx.charge(charges, e.Time); err != nil {
+			return err
+		}
+		return tx.log(e)
+	})
+	return failed("append refusal to the audit log", err)
 }
 
-// Unconfirmed counts the responses given out for the card since one last worked.
-// It is 0 for a card that is not known.
-func (s *Store) Unconfirmed(ctx context.Context, serial string) (int, error) {
-	var n int
-	err := s.readers.QueryRowContext(ctx, `SELECT count FROM unconfirmed WHERE card = ?1`, serial).Scan(&n)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
+// Process finds a process, or gives card.ErrNotFound.
+func (s *Store) Process(ctx context.Context, id string) (unblock.Process, error) {
+	p, err := scanProcess(s.readers.QueryRowContext(ctx, `SELECT `+processColumns+` FROM processes WHERE id = ?1`, id))
+	return p, s.unread("find process "+id, err)
+}
+
+// ProcessOf finds the process that was started or answered under an idempotency key,
+// or gives card.ErrNotFound.
+func (s *Store) ProcessOf(ctx context.Context, key string) (unblock.Process, error) {
+	p, err := scanProcess(s.readers.QueryRowContext(ctx, `SELECT `+processColumns+` FROM processes WHERE begun_key = ?1
+		UNION ALL SELECT `+processColumns+` FROM processes WHERE given_key = ?1 LIMIT 1`, key))
+	return p, s.unread("find the process of an idempotency key", err)
+}
+
+// maxWaiting is how many processes WaitingProcesses gives at most.
+const maxWaiting = 500
+
+// WaitingProcesses lists the processes that wait for approval at the moment, the
+// oldest first: at most 500.
+func (s *Store) WaitingProcesses(ctx context.Context, now time.Time) ([]unblock.Process, error) {
+	rows, err := s.readers.QueryContext(ctx, `SELECT `+processColumns+` FROM processes
+		WHERE state = 'waiting' AND expires_at > ?1 ORDER BY expires_at, id LIMIT ?2`, micros(now), maxWaiting)
+	if err != nil {
+		return nil, s.unread("list processes that wait", err)
 	}
-	return n, s.unread("count unconfirmed responses of card "+serial, err)
+	list, err := collect(rows, scanProcess)
+	return list, s.unread("list processes that wait", err)
+}
+
+// Standing tells what is known of a card's processes: of the latest, who has it and
+// since when. It is the zero value for a card that had none.
+func (s *Store) Standing(ctx context.Context, serial string) (unblock.Standing, error) {
+	var standing unblock.Standing
+	p := &standing.Latest
+	var started, expires sql.NullInt64
+	err := s.readers.QueryRowContext(ctx, `SELECT u.count, u.latest, coalesce(p.state, ''), coalesce(p.client, ''), coalesce(p.operator, ''),
+			coalesce(p.means, ''), p.started_at, p.expires_at
+		FROM unconfirmed u LEFT JOIN processes p ON p.id = u.latest WHERE u.card = ?1`, serial).
+		Scan(&standing.Unconfirmed, &p.ID, &p.State, &p.Client, &p.Operator, &p.Means, &started, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return unblock.Standing{}, nil
+	}
+	p.StartedAt, p.ExpiresAt = fromMicros(started), fromMicros(expires)
+	return standing, s.unread("look up the standing of card "+serial, err)
+}
+
+// answeredBefore names the condition of its index, which SQLite cannot infer from a
+// parameter.
+const answeredBefore = `SELECT EXISTS (SELECT 1 FROM processes WHERE card = ?1 AND challenge = ?2 AND challenge <> '' AND id <> ?3)`
+
+// AnsweredBefore tells whether the card's challenge, in hex, was answered before in
+// another process than the one named.
+func (s *Store) AnsweredBefore(ctx context.Context, serial, challenge, except string) (bool, error) {
+	var answered bool
+	err := s.readers.QueryRowContext(ctx, answeredBefore, serial, challenge, except).Scan(&answered)
+	return answered, s.unread("look up challenges of card "+serial, err)
+}
+
+// Arrivals tells how accounts stand, by key; those without one are left out.
+func (s *Store) Arrivals(ctx context.Context, keys ...string) (map[string]time.Time, error) {
+	arrivals := make(map[string]time.Time, len(keys))
+	for _, key := range keys {
+		var at int64
+		err := s.readers.QueryRowContext(ctx, `SELECT arrival FROM limits WHERE key = ?1`, key).Scan(&at)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+		case err != nil:
+			return nil, s.unread("look up a limit", err)
+		default:
+			arrivals[key] = time.UnixMicro(at)
+		}
+	}
+	return arrivals, nil
 }
 
 // Entries gives the audit log in order, from a sequence number on, which counts

@@ -125,7 +125,7 @@ func TestKilled(t *testing.T) {
 
 		s := open(t, path)
 		logged := allEntries(t, s)
-		same(t, "unconfirmed", must[int](t)(s.Unconfirmed(t.Context(), "c1")), len(logged))
+		same(t, "unconfirmed", must[unblock.Standing](t)(s.Standing(t.Context(), "c1")).Unconfirmed, len(logged))
 		found := map[string]bool{}
 		for _, e := range logged {
 			found[e.Process] = true

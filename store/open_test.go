@@ -11,6 +11,7 @@ import (
 	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/store"
+	"latchkey/unblock"
 )
 
 // raw runs statements on the file as the sqlite3 shell would, and gives the first
@@ -128,7 +129,7 @@ func TestReopenKeepsEverything(t *testing.T) {
 	if _, err := s.Card(t.Context(), "c1"); err != nil {
 		t.Error(err)
 	}
-	same(t, "unconfirmed", must[int](t)(s.Unconfirmed(t.Context(), "c1")), 1)
+	same(t, "unconfirmed", must[unblock.Standing](t)(s.Standing(t.Context(), "c1")).Unconfirmed, 1)
 	if err := s.Append(t.Context(), audit.Entry{}); err != nil {
 		t.Fatal(err)
 	}

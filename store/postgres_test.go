@@ -20,6 +20,7 @@ import (
 	"latchkey/audit"
 	"latchkey/softhsm-test/throwawaypg"
 	"latchkey/store"
+	"latchkey/unblock"
 )
 
 // postgresURL, where it is set in the environment, has the tests of this package
@@ -258,7 +259,7 @@ func TestPostgresNodes(t *testing.T) {
 	}
 
 	logged := allEntries(t, s)
-	same(t, "unconfirmed", must[int](t)(s.Unconfirmed(t.Context(), "c1")), len(logged))
+	same(t, "unconfirmed", must[unblock.Standing](t)(s.Standing(t.Context(), "c1")).Unconfirmed, len(logged))
 	found := map[string]bool{}
 	for _, e := range logged {
 		found[e.Process] = true
@@ -315,5 +316,5 @@ func TestPostgresCrash(t *testing.T) {
 			t.Errorf("process %s is in the log", e.Process)
 		}
 	}
-	same(t, "unconfirmed", must[int](t)(s.Unconfirmed(t.Context(), "c1")), len(logged))
+	same(t, "unconfirmed", must[unblock.Standing](t)(s.Standing(t.Context(), "c1")).Unconfirmed, len(logged))
 }

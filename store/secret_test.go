@@ -35,6 +35,10 @@ func (desk) Decide(context.Context, policy.Request) (policy.Decision, error) {
 	return policy.Decision{Allow: true}, nil
 }
 
+func (desk) View(context.Context, policy.ViewRequest) (policy.Decision, error) {
+	return policy.Decision{Allow: true}, nil
+}
+
 func (desk) Usable(context.Context, string, int) (string, error) { return "", nil }
 
 func (d desk) Respond(context.Context, card.AdminKey, card.Algorithm, card.Challenge) (card.Response, error) {
@@ -54,7 +58,7 @@ func TestNoResponseIsStored(t *testing.T) {
 	fakes := desk{response}
 	d := must[*unblock.Desk](t)(unblock.New(unblock.Config{
 		Cards: s, Ledger: s, Profiles: fakes, Operators: fakes, Policy: fakes, Keys: fakes, HSM: fakes,
-		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(), Lifetime: time.Minute,
+		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(), Lifetime: time.Minute, ApprovalLifetime: time.Minute,
 		Now: time.Now, NewID: func() string { return "process-1" },
 	}))
 	const challenge = "1603EBDF1C8A2E72"

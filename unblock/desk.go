@@ -15,7 +15,7 @@ import (
 	"latchkey/policy"
 )
 
-// Config is what a Desk works with. All fields but MaxAge and Zone are required.
+// Config is what a Desk works with. All fields but MaxAge, Zone and Limits are required.
 type Config struct {
 	Cards     Cards
 	Profiles  Profiles
@@ -33,6 +33,10 @@ type Config struct {
 	Zone *time.Location
 	// Lifetime is how long a started process waits for its challenge.
 	Lifetime time.Duration
+	// ApprovalLifetime is how long a process waits for approval before it starts.
+	ApprovalLifetime time.Duration
+	// Limits hold decisions to rates; their zero value is none.
+	Limits Limits
 
 	Now   func() time.Time
 	NewID func() string // unguessable, unique
@@ -49,7 +53,7 @@ func New(c Config) (*Desk, error) {
 		"Cards": c.Cards == nil, "Profiles": c.Profiles == nil, "Operators": c.Operators == nil,
 		"Policy": c.Policy == nil, "Keys": c.Keys == nil, "HSM": c.HSM == nil, "Ledger": c.Ledger == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
-		"Lifetime": c.Lifetime <= 0, "Now": c.Now == nil, "NewID": c.NewID == nil,
+		"Lifetime": c.Lifetime <= 0, "ApprovalLifetime": c.ApprovalLifetime <= 0, "Now": c.Now == nil, "NewID": c.NewID == nil,
 	} {
 		if is {
 			missing = append(missing, name)
@@ -86,14 +90,17 @@ type Caller struct {
 // attempt is one run through the order of checks: what was asked, and what the
 // checks found on their way.
 type attempt struct {
-	action    audit.Action
-	caller    Caller
-	began     time.Time
-	operator  string // as the caller named it
-	serial    string
-	reason    string
-	challenge string  // as it was typed
-	process   Process // as it stands; its zero value where none was started before
+	action  audit.Action
+	caller  Caller
+	began   time.Time
+	asked   Begin
+	typed   Typed
+	once    Once
+	process Process // as it stands; its zero value where none was started before
+	// repeat tells that the call is one that was carried out before.
+	repeat bool
+	// mayWait tells that the process may be one that waits for approval.
+	mayWait bool
 
 	passed   []Check
 	who      policy.Operator
@@ -102,6 +109,8 @@ type attempt struct {
 	profile  card.Profile
 	key      card.AdminKey
 	decision policy.Decision
+	standing Standing
+	beyond   bool // a supervisor's override lets the answer through
 	parsed   card.Challenge
 	response card.Response
 }
@@ -111,15 +120,28 @@ type attempt struct {
 const groundTries = 3
 
 // decide runs the checks and writes a refusal to the audit log. Where what they
-// were passed on was changed before the answer was on disk, they run again.
+// were passed on was changed before the answer was on disk, they run again. So they do
+// where the same call was carried out meanwhile, whatever it met with since: as that
+// call's repetition.
 func (d *Desk) decide(ctx context.Context, a *attempt, last Check) *Refusal {
 	for try := 1; ; try++ {
 		no := d.check(ctx, a, last)
 		if no == nil {
 			return nil
 		}
-		if try == groundTries || !errors.Is(no.cause, ErrGrounds) {
-			return d.refused(ctx, a.entry(d.Now()), no)
+		again := errors.Is(no.cause, ErrGrounds)
+		if !a.repeat {
+			if other := d.recall(ctx, a); other != nil {
+				no = other
+			}
+			again = again || a.repeat
+		}
+		if try == groundTries || !again {
+			var charges []Charge
+			if no.Code != RateLimited && !no.failure() {
+				charges = d.charges(a, a.card.Serial)
+			}
+			return d.refused(ctx, a.entry(d.Now()), no, charges)
 		}
 		a.passed = nil
 	}
@@ -136,15 +158,18 @@ func (d *Desk) check(ctx context.Context, a *attempt, last Check) *Refusal {
 	}{
 		{CallerAuthenticated, d.callerAuthenticated},
 		{OperatorAuthenticated, d.operatorAuthenticated},
+		{WithinLimits, d.withinLimits},
 		{CardFound, d.cardFound},
 		{CardActive, d.cardActive},
 		{HolderActive, d.holderActive},
 		{UseCaseEnabled, d.useCaseEnabled},
 		{CardDataFresh, d.cardDataFresh},
 		{PolicyPermits, d.policyPermits},
+		{CardFree, d.cardFree},
 		{AttemptsLeft, d.attemptsLeft},
 		{KeyUsable, d.keyUsable},
 		{ChallengeParsed, d.challengeParsed},
+		{ChallengePlausible, d.challengePlausible},
 		{ResponseDerived, d.responseDerived},
 		{AuditDurable, d.auditDurable},
 	} {
@@ -171,17 +196,17 @@ func (d *Desk) callerAuthenticated(_ context.Context, a *attempt) *Refusal {
 func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
 	switch own := a.caller.Operator; {
 	case own != nil:
-		if a.operator != "" && a.operator != own.ID {
+		if a.asked.Operator != "" && a.asked.Operator != own.ID {
 			return refuse(OperatorMismatch, fmt.Sprintf("This call is authenticated as operator %s's and serves nobody else. Leave the operator out.", own.ID))
 		}
-		a.who, a.operator = *own, own.ID
+		a.who, a.asked.Operator = *own, own.ID
 		return nil
 	case !a.caller.NamesOperators:
 		return refuse(DelegationRefused, "This client is not trusted to act on behalf of an operator. The configuration can allow it.")
-	case a.operator == "":
+	case a.asked.Operator == "":
 		return refuse(OperatorRequired, "Name the operator on whose behalf you call.")
 	}
-	who, err := d.Operators.Operator(ctx, a.operator)
+	who, err := d.Operators.Operator(ctx, a.asked.Operator)
 	switch {
 	case errors.Is(err, card.ErrNotFound):
 		return refuse(OperatorUnknown, "This operator is not registered.")
@@ -190,20 +215,39 @@ func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
 	case err != nil:
 		return fail(StoreUnavailable, "The operator could not be looked up. Try again later.", err)
 	}
-	a.who, a.operator = who, who.ID
+	a.who, a.asked.Operator = who, who.ID
 	return nil
 }
 
+// cardFound finds the card, and asks whether the operator may know of it. One who may
+// not is told what one is told who asks for a card that is not there, after the same
+// work.
 func (d *Desk) cardFound(ctx context.Context, a *attempt) *Refusal {
-	var err error
-	switch a.card, err = d.Cards.Card(ctx, a.serial); {
-	case errors.Is(err, card.ErrNotFound):
-		return refuse(CardUnknown, "No card has this serial number. Check it, character by character.")
-	case err != nil:
+	found, err := d.Cards.Card(ctx, a.asked.Card)
+	unknown := errors.Is(err, card.ErrNotFound)
+	if err != nil && !unknown {
 		return CardUnread(err)
 	}
+	kind, err := d.Cards.CardType(ctx, found.Type)
+	switch {
+	case errors.Is(err, card.ErrNotFound):
+		kind = card.Type{} // for which nothing is switched on
+	case err != nil:
+		return fail(StoreUnavailable, "The card type could not be looked up. Try again later.", err)
+	}
+	view, err := d.Policy.View(ctx, policy.ViewRequest{Operator: a.who, Client: a.caller.Client, Card: found, Type: kind})
+	switch {
+	case err != nil:
+		return policyFailed(err)
+	case unknown || !view.Allow:
+		if !unknown { // for the log
+			a.decision = view
+		}
+		return refuse(CardUnknown, "No card has this serial number. Check it, character by character.")
+	}
+	a.card, a.kind = found, kind
 	// What is counted, written down and derived from is the card that was found.
-	a.serial = a.card.Serial
+	a.asked.Card = found.Serial
 	return nil
 }
 
@@ -221,17 +265,13 @@ func (d *Desk) holderActive(_ context.Context, a *attempt) *Refusal {
 	return nil
 }
 
-func (d *Desk) useCaseEnabled(ctx context.Context, a *attempt) *Refusal {
-	var err error
-	a.kind, err = d.Cards.CardType(ctx, a.card.Type)
-	unknown := errors.Is(err, card.ErrNotFound)
-	if err != nil && !unknown {
-		return fail(StoreUnavailable, "The card type could not be looked up. Try again later.", err)
-	}
-	if unknown || !a.kind.UnblockRemoteIn(a.card.State) {
+func (d *Desk) useCaseEnabled(_ context.Context, a *attempt) *Refusal {
+	if !a.kind.UnblockRemoteIn(a.card.State) {
+
 		return refuse(UseCaseOff, fmt.Sprintf(
 			"Unblock card remote is switched off for cards of type %s in state %s. An administrator can switch it on.", a.card.Type, a.card.State))
 	}
+	var err error
 	if a.profile, err = d.Profiles.Profile(a.kind.Profile); err != nil {
 		return fail(ProfileUnusable, fmt.Sprintf("The card type's profile %s is not configured.", a.kind.Profile), err)
 	}
@@ -257,6 +297,16 @@ func (d *Desk) cardDataFresh(_ context.Context, a *attempt) *Refusal {
 }
 
 func (d *Desk) policyPermits(ctx context.Context, a *attempt) *Refusal {
+	var err error
+	if a.standing, err = d.Ledger.Standing(ctx, a.asked.Card); err != nil {
+		return fail(StoreUnavailable, "The card's attempts could not be counted. Try again later.", err)
+	}
+	if a.repeat && a.process.State == Answered { // its own response is counted
+		a.standing.Unconfirmed = max(0, a.standing.Unconfirmed-1)
+	}
+	if no := a.approved(); no != nil {
+		return no
+	}
 	// An address that cannot be read is unknown, and policies have to ask whether
 	// it is known.
 	address, err := netip.ParseAddr(a.caller.Address)
@@ -265,29 +315,89 @@ func (d *Desk) policyPermits(ctx context.Context, a *attempt) *Refusal {
 	}
 	a.decision, err = d.Policy.Decide(ctx, policy.Request{
 		Operator: a.who, Means: a.caller.means(), Client: a.caller.Client, Address: address, Now: d.Now().In(d.Zone),
-		Card: a.card, Type: a.kind, Reason: a.reason,
+		Card: a.card, Type: a.kind, Reason: a.asked.Reason, Ticket: a.asked.Ticket, Verification: a.asked.Verification,
+		Unconfirmed: a.standing.Unconfirmed, Override: a.asked.Override != "", Approver: a.process.Approver,
 	})
 	switch {
 	case err != nil:
-		return fail(PolicyFailed, "The operator policy could not be evaluated, so nothing is permitted. Tell a security officer.", err)
-	case !a.decision.Allow:
+		return policyFailed(err)
+	case a.decision.Allow:
+		a.decision.Approval = "" // nobody is to be asked
+		return nil
+	case a.decision.Approval == "":
 		return refuse(PolicyDenied, a.decision.Why)
+	case a.mayWait:
+		return nil
+	}
+	return refuse(ApprovalRequired, fmt.Sprintf(
+		"%s Start a process; it waits for the approval of somebody with the role %s, and the challenge can be sent once it is approved.",
+		a.decision.Why, a.decision.Approval))
+}
+
+func policyFailed(err error) *Refusal {
+	return fail(PolicyFailed, "The operator policy could not be evaluated, so nothing is permitted. Tell a security officer.", err)
+}
+
+// approved says no where the process was approved as another thing than it is.
+func (a *attempt) approved() *Refusal {
+	if a.process.Approver == nil {
+		return nil
+	}
+	if a.process.Statement() != a.process.Approved {
+		return refuse(ApprovalHash, "What was approved is not what this process says. Start another.")
 	}
 	return nil
 }
 
-func (d *Desk) attemptsLeft(ctx context.Context, a *attempt) *Refusal {
-	limit := a.profile.Retry.MaxUnconfirmed()
-	if limit == 0 {
-		return nil
-	}
-	switch n, err := d.Ledger.Unconfirmed(ctx, a.serial); {
-	case err != nil:
-		return fail(StoreUnavailable, "The card's attempts could not be counted. Try again later.", err)
-	case n >= limit:
-		return attemptsExhausted(limit)
+func (d *Desk) cardFree(_ context.Context, a *attempt) *Refusal {
+	if p := a.standing.Latest; p.ID != a.process.ID && p.Holds(a.who.ID, d.Now()) {
+		return d.busy(a, p)
 	}
 	return nil
+}
+
+// busy says whose process is under way. Its ID is for its owner alone.
+func (d *Desk) busy(a *attempt, p Process) *Refusal {
+	if a.caller.owns(p) && p.Operator == a.who.ID {
+		no := refuse(CardBusy, fmt.Sprintf("You have process %s under way for this card. Go on with it, or cancel it.", p.ID))
+		no.Process = p.ID
+		return no
+	}
+	return refuse(CardBusy, fmt.Sprintf("Operator %s works on this card since %s. Ask them, or wait until %s.",
+		p.Operator, p.StartedAt.UTC().Format(time.RFC3339), p.ExpiresAt.UTC().Format(time.RFC3339)))
+}
+
+func (d *Desk) attemptsLeft(_ context.Context, a *attempt) *Refusal {
+	a.beyond = false
+	if a.asked.Override != "" && !a.supervised() {
+		return refuse(OverrideForbidden, "Only a supervisor who is authenticated as such goes on beyond a card's attempts.")
+	}
+	if limit := a.profile.Retry.MaxUnconfirmed(); limit != 0 && a.standing.Unconfirmed >= limit {
+		if a.asked.Override == "" {
+			return attemptsExhausted(limit)
+		}
+		a.beyond = true
+	}
+	return nil
+}
+
+// supervised tells whether the operator is a supervisor whom nobody else named.
+func (a *attempt) supervised() bool {
+	return a.caller.Operator != nil && a.caller.means() != identity.ByName && slices.Contains(a.who.Roles, identity.Supervisor)
+}
+
+// limit is how many responses may stand unconfirmed once this one is given out; an
+// override lets one more through than there are.
+func (a *attempt) limit() int {
+	if a.beyond {
+		return a.standing.Unconfirmed + 1
+	}
+	return a.profile.Retry.MaxUnconfirmed()
+}
+
+// attempts tells how many responses are left once given more were given out.
+func (a *attempt) attempts(given int) Attempts {
+	return Attempts{Unconfirmed: a.standing.Unconfirmed + given, Limit: a.profile.Retry.MaxUnconfirmed()}
 }
 
 func attemptsExhausted(limit int) *Refusal {
@@ -307,9 +417,15 @@ func (d *Desk) keyUsable(ctx context.Context, a *attempt) *Refusal {
 }
 
 func (d *Desk) challengeParsed(_ context.Context, a *attempt) *Refusal {
-	var err error
-	if a.parsed, err = card.ParseChallenge(a.challenge, a.profile.ChallengeLen); err == nil {
-		return nil
+	var no *Refusal
+	a.parsed, no = parseChallenge(a.typed.Challenge, a.profile)
+	return no
+}
+
+func parseChallenge(text string, p card.Profile) (card.Challenge, *Refusal) {
+	parsed, err := card.ParseChallenge(text, p.ChallengeLen)
+	if err == nil {
+		return parsed, nil
 	}
 	code := ChallengeNotHex
 	var fault *card.ChallengeError
@@ -322,7 +438,40 @@ func (d *Desk) challengeParsed(_ context.Context, a *attempt) *Refusal {
 		case card.HexNotDigit:
 		}
 	}
-	return refuse(code, sentence(err.Error()))
+	return nil, refuse(code, sentence(err.Error()))
+}
+
+// challengePlausible stops a challenge that no card would issue, or not twice: it is
+// mistyped, or read from another screen, and its response would cost a try.
+func (d *Desk) challengePlausible(ctx context.Context, a *attempt) *Refusal {
+	if a.typed.Confirmed || a.repeat {
+		return nil
+	}
+	why, no := d.suspicion(ctx, a.asked.Card, a.process.ID, a.parsed)
+	if no == nil && why != "" {
+		no = suspicious(why)
+	}
+	return no
+}
+
+func suspicious(why string) *Refusal {
+	return refuse(ChallengeSuspicious, why+" Have it read again from the card's screen, and confirm it if it is right.")
+}
+
+const answeredBefore = "This challenge was answered before for this card, and a card does not issue one twice."
+
+// suspicion says in words what speaks against a challenge, "" where nothing does.
+func (d *Desk) suspicion(ctx context.Context, serial, process string, c card.Challenge) (string, *Refusal) {
+	if pattern := c.Pattern(); pattern != "" {
+		return "This challenge " + pattern + ", as no card issues one.", nil
+	}
+	switch again, err := d.Ledger.AnsweredBefore(ctx, serial, c.Hex(), process); {
+	case err != nil:
+		return "", fail(StoreUnavailable, "The card's earlier challenges could not be looked up. Try again later.", err)
+	case again:
+		return answeredBefore, nil
+	}
+	return "", nil
 }
 
 func (d *Desk) responseDerived(ctx context.Context, a *attempt) *Refusal {
@@ -347,44 +496,83 @@ func (d *Desk) auditDurable(ctx context.Context, a *attempt) *Refusal {
 	before := a.process
 	if before.Revision == 0 { // answered in one call
 		a.process = d.newProcess(a, now)
+		a.process.Begun = a.once
+	} else if !a.repeat {
+		a.process.Given = a.once
 	}
-	a.process.State, a.process.AnsweredAt = Answered, now
-	a.process.Revision++
+	if !a.repeat {
+		a.process.State, a.process.AnsweredAt, a.process.Challenge = Answered, now, a.parsed.Hex()
+		a.process.Revision++
+	}
 	entry := a.entry(now)
 	entry.Outcome = audit.Permit
+	switch {
+	case a.repeat:
+		entry.Detail = "repetition of a response that was given out before"
+	case a.beyond:
+		entry.Detail = fmt.Sprintf("beyond the limit of %d responses, by a supervisor's override", a.profile.Retry.MaxUnconfirmed())
+	}
+	charges := d.charges(a, a.card.Serial)
 	err := d.Ledger.Apply(ctx, Change{
-		Process: a.process, From: before.Revision,
-		Answer: true, MaxUnconfirmed: a.profile.Retry.MaxUnconfirmed(),
+		Process: a.process, From: before.Revision, Repeat: a.repeat,
+		Answer: !a.repeat, MaxUnconfirmed: a.limit(), Again: a.typed.Confirmed,
 		Grounds: &Grounds{Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version},
-		Entry:   entry,
+		Charges: charges, Entry: entry,
 	})
 	if err == nil {
 		return nil
 	}
 	a.process = before
-	if errors.Is(err, ErrAttempts) {
-		return attemptsExhausted(a.profile.Retry.MaxUnconfirmed())
-	}
-	return notDurable(err)
+	return d.notDurable(ctx, a, charges, err)
 }
 
-// notDurable says no because a change could not be written down.
-func notDurable(err error) *Refusal {
+// notDurable says no because a decision could not be written down, in the words of
+// the check that would have said so had it come a moment later.
+func (d *Desk) notDurable(ctx context.Context, a *attempt, charges []Charge, err error) *Refusal {
 	switch {
-	case errors.Is(err, ErrConflict):
-		return refuse(ProcessConflict, "Somebody else changed this process at the same time. Read it again.")
+	case errors.Is(err, ErrAttempts):
+		return attemptsExhausted(a.profile.Retry.MaxUnconfirmed())
+	case errors.Is(err, ErrChallenge):
+		return suspicious(answeredBefore)
+	case errors.Is(err, ErrRate):
+		if no := d.limited(ctx, charges); no != nil {
+			return no
+		}
+		return refuse(RateLimited, "A limit of decisions was reached at the same time. Try again.")
+	case errors.Is(err, ErrBusy):
+		if s, err := d.Ledger.Standing(ctx, a.asked.Card); err == nil && s.Latest.ID != a.process.ID && s.Latest.Holds(a.who.ID, d.Now()) {
+			return d.busy(a, s.Latest)
+		}
+		return refuse(CardBusy, "Another process was under way for this card at the same time. Try again.")
+	}
+	return notWritten(err)
+}
+
+// notWritten says no because a change could not be written down.
+func notWritten(err error) *Refusal {
+	switch {
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrOnce):
+		return fail(ProcessConflict, "Somebody else changed this process at the same time. Read it again.", err)
 	case errors.Is(err, ErrGrounds):
 		return fail(ProcessConflict, "The card, its type or its master key was changed at the same time, more than once. Nothing was given out; try again.", err)
 	}
 	return fail(AuditUnavailable, "The audit entry could not be written, so nothing was given out. Try again later.", err)
 }
 
+// newProcess is the process that the attempt begins, waiting for approval where
+// policy asks for one.
 func (d *Desk) newProcess(a *attempt, now time.Time) Process {
-	return Process{
+	p := Process{
 		ID: d.NewID(), State: Started,
-		Card: a.card.Serial, Client: a.caller.Client, Operator: a.who.ID, Reason: a.reason,
+		Card: a.card.Serial, Client: a.caller.Client, Operator: a.who.ID, Means: a.caller.means(),
+		Reason: a.asked.Reason, Ticket: a.asked.Ticket, Verification: a.asked.Verification, Override: a.asked.Override,
+		Approval:  a.decision.Approval,
 		StartedAt: now, ExpiresAt: now.Add(d.Lifetime),
 	}
+	if p.Approval != "" {
+		p.State, p.ExpiresAt = Waiting, now.Add(d.ApprovalLifetime)
+	}
+	return p
 }
 
 // means tells how the operator is established on whose behalf the caller calls.
@@ -402,12 +590,16 @@ func (c Caller) means() identity.Means {
 func (a *attempt) entry(now time.Time) audit.Entry {
 	e := audit.Entry{
 		Time: now, Action: a.action,
-		Operator: a.operator, Reason: a.reason,
-		Process: a.process.ID, Card: a.serial, CardType: a.card.Type, Profile: a.profile.ID,
+		Operator: a.asked.Operator, Reason: a.asked.Reason, Ticket: a.asked.Ticket,
+		Verification: string(a.asked.Verification), Override: a.asked.Override,
+		Process: a.process.ID, Card: a.asked.Card, CardType: a.card.Type, Profile: a.profile.ID,
 		MasterKey: a.key.Master, KeyVersion: a.key.Version,
 		Policies: a.decision.Policies, PolicyVersion: a.decision.Version,
 		Challenge:     a.parsed.Hex(),
 		LatencyMicros: now.Sub(a.began).Microseconds(),
+	}
+	if a.process.Approver != nil {
+		e.Approver = a.process.Approver.ID
 	}
 	a.caller.sign(&e)
 	return e
@@ -421,7 +613,7 @@ func (c Caller) sign(e *audit.Entry) {
 
 // refused writes a no to the audit log. The answer is no whether or not that
 // works: a log that cannot be written joins the refusal's cause.
-func (d *Desk) refused(ctx context.Context, e audit.Entry, no *Refusal) *Refusal {
+func (d *Desk) refused(ctx context.Context, e audit.Entry, no *Refusal, charges []Charge) *Refusal {
 	e.Outcome, e.Check, e.Code, e.Detail = audit.Deny, string(no.Check), string(no.Code), no.Detail
 	if no.failure() {
 		e.Outcome = audit.Failure
@@ -429,7 +621,7 @@ func (d *Desk) refused(ctx context.Context, e audit.Entry, no *Refusal) *Refusal
 	// A caller who hangs up does not keep its refusal out of the log.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := d.Ledger.Append(ctx, e); err != nil {
+	if err := d.Ledger.Deny(ctx, e, charges); err != nil {
 		no.cause = errors.Join(no.cause, fmt.Errorf("append refusal to the audit log: %w", err))
 	}
 	return no
@@ -505,31 +697,64 @@ type Opened struct {
 // where there is none. It decides nothing, so it starts nothing and the audit
 // log does not hear of it; Start checks again.
 func (d *Desk) Foresee(ctx context.Context, caller Caller, b Begin) *Refusal {
-	return d.check(ctx, &attempt{
-		caller: caller, began: d.Now(),
-		operator: b.Operator, serial: b.Card, reason: b.Reason,
-	}, KeyUsable)
+	return d.check(ctx, &attempt{caller: caller, began: d.Now(), asked: b, mayWait: true}, KeyUsable)
 }
 
-// Start runs every check that needs no challenge and starts a process.
+// Start runs every check that needs no challenge and starts a process, or has it
+// wait where policy asks for a second person's approval.
 func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error) {
-	a := &attempt{
-		action: audit.UnblockStart, caller: caller, began: d.Now(),
-		operator: b.Operator, serial: b.Card, reason: b.Reason,
+	a := &attempt{action: audit.UnblockStart, caller: caller, began: d.Now(), asked: b, mayWait: true}
+	a.once = caller.once(a.action, b.IdempotencyKey, b.content()...)
+	if no := d.recall(ctx, a); no != nil {
+		return Opened{}, d.refused(ctx, a.entry(d.Now()), no, nil)
 	}
-	if no := d.decide(ctx, a, KeyUsable); no != nil {
-		return Opened{}, no
+	for {
+		if no := d.decide(ctx, a, KeyUsable); no != nil {
+			return Opened{}, no
+		}
+		no := d.begin(ctx, a)
+		if no == nil {
+			return Opened{
+				Process: a.process, Card: a.card, Type: a.kind, Profile: a.profile,
+				Attempts: a.attempts(a.process.given()), Checks: a.passed,
+			}, nil
+		}
+		if !a.repeat {
+			if other := d.recall(ctx, a); other != nil {
+				no = other
+			} else if a.repeat { // the same call was first
+				a.passed = nil
+				continue
+			}
+		}
+		return Opened{}, d.refused(ctx, a.entry(d.Now()), no, nil)
 	}
+}
+
+// begin writes down that the attempt's process is begun, or that it was before.
+func (d *Desk) begin(ctx context.Context, a *attempt) *Refusal {
 	now := d.Now()
-	a.process = d.newProcess(a, now)
-	a.process.Revision = 1
-	entry := a.entry(now)
-	entry.Outcome = audit.Permit
-	if err := d.Ledger.Apply(ctx, Change{Process: a.process, Entry: entry}); err != nil {
-		entry.Process = "" // there is none
-		return Opened{}, d.refused(ctx, entry, notDurable(err))
+	c := Change{Process: a.process, From: a.process.Revision, Repeat: a.repeat}
+	if !a.repeat {
+		c.Process = d.newProcess(a, now)
+		c.Process.Begun, c.Process.Revision = a.once, 1
+		c.Charges = d.charges(a, a.card.Serial)
 	}
-	return Opened{Process: a.process, Card: a.card, Type: a.kind, Profile: a.profile, Checks: a.passed}, nil
+	before := a.process
+	a.process = c.Process
+	c.Entry = a.entry(now)
+	c.Entry.Outcome = audit.Permit
+	switch {
+	case a.repeat:
+		c.Entry.Detail = "repetition of a start"
+	case a.process.State == Waiting:
+		c.Entry.Detail = fmt.Sprintf("waits for the approval of a %s", a.process.Approval)
+	}
+	if err := d.Ledger.Apply(ctx, c); err != nil {
+		a.process = before // there is none, or not this one
+		return d.notDurable(ctx, a, c.Charges, err)
+	}
+	return nil
 }
 
 // Answer is a response with the process that it was given out in.
@@ -545,14 +770,19 @@ type Answer struct {
 // Answer answers the challenge of a started process. All checks run again: what
 // was true at the start may not be now.
 func (d *Desk) Answer(ctx context.Context, caller Caller, id string, t Typed) (Answer, error) {
-	a := &attempt{action: audit.UnblockRespond, caller: caller, began: d.Now(), challenge: t.Challenge}
+	a := &attempt{action: audit.UnblockRespond, caller: caller, began: d.Now(), typed: t}
 	p, no := d.find(ctx, caller, id, a.action)
 	if no != nil {
 		return Answer{}, no
 	}
-	a.process, a.operator, a.serial, a.reason = p, p.Operator, p.Card, p.Reason
-	if no := d.inState(p, Started); no != nil {
-		return Answer{}, d.refused(ctx, a.entry(d.Now()), no)
+	a.resume(p)
+	a.once = caller.once(a.action, t.IdempotencyKey, append(t.content(), id)...)
+	no = d.recall(ctx, a)
+	if no == nil && !a.repeat {
+		no = d.inState(p, Started)
+	}
+	if no != nil {
+		return Answer{}, d.refused(ctx, a.entry(d.Now()), no, nil)
 	}
 	return d.answer(ctx, a)
 }
@@ -560,17 +790,28 @@ func (d *Desk) Answer(ctx context.Context, caller Caller, id string, t Typed) (A
 // Respond starts a process and answers the challenge in one call and one durable
 // write.
 func (d *Desk) Respond(ctx context.Context, caller Caller, b Begin, t Typed) (Answer, error) {
-	return d.answer(ctx, &attempt{
-		action: audit.UnblockRespond, caller: caller, began: d.Now(),
-		operator: b.Operator, serial: b.Card, reason: b.Reason, challenge: t.Challenge,
-	})
+	a := &attempt{action: audit.UnblockRespond, caller: caller, began: d.Now(), asked: b, typed: t}
+	a.once = caller.once(a.action, t.IdempotencyKey, append(t.content(), b.content()...)...)
+	if no := d.recall(ctx, a); no != nil {
+		return Answer{}, d.refused(ctx, a.entry(d.Now()), no, nil)
+	}
+	return d.answer(ctx, a)
 }
 
 func (d *Desk) answer(ctx context.Context, a *attempt) (Answer, error) {
 	if no := d.decide(ctx, a, AuditDurable); no != nil {
 		return Answer{}, no
 	}
-	return Answer{Process: a.process, Response: a.response, Checks: a.passed}, nil
+	return Answer{Process: a.process, Response: a.response, Attempts: a.attempts(1), Checks: a.passed, Repeated: a.repeat}, nil
+}
+
+// resume goes on with a process that was begun before.
+func (a *attempt) resume(p Process) {
+	a.process = p
+	a.asked = Begin{
+		Card: p.Card, Operator: p.Operator, Reason: p.Reason, Ticket: p.Ticket,
+		Verification: p.Verification, Override: p.Override,
+	}
 }
 
 // Complete ends an answered process with what became of it. With PINChanged its
@@ -590,7 +831,7 @@ func (d *Desk) Complete(ctx context.Context, caller Caller, id string, outcome O
 
 // Cancel ends a process. A response that was given out stays counted.
 func (d *Desk) Cancel(ctx context.Context, caller Caller, id string) (Process, error) {
-	return d.finish(ctx, caller, id, audit.UnblockCancel, []State{Started, Answered}, func(p *Process) { p.State = Cancelled })
+	return d.finish(ctx, caller, id, audit.UnblockCancel, []State{Waiting, Started, Answered}, func(p *Process) { p.State = Cancelled })
 }
 
 func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audit.Action, from []State, move func(*Process)) (Process, error) {
@@ -605,7 +846,7 @@ func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audi
 	}
 	caller.sign(&entry)
 	if no := d.inState(p, from...); no != nil {
-		return Process{}, d.refused(ctx, entry, no)
+		return Process{}, d.refused(ctx, entry, no, nil)
 	}
 	revision := p.Revision
 	move(&p)
@@ -614,7 +855,7 @@ func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audi
 	entry.Detail = string(p.Outcome)
 	err := d.Ledger.Apply(ctx, Change{Process: p, From: revision, Confirm: p.Outcome == PINChanged, Entry: entry})
 	if err != nil {
-		return Process{}, d.refused(ctx, entry, notDurable(err))
+		return Process{}, d.refused(ctx, entry, notWritten(err), nil)
 	}
 	return p, nil
 }
@@ -639,7 +880,7 @@ func (d *Desk) find(ctx context.Context, caller Caller, id string, action audit.
 	case err == nil && caller.owns(p):
 		return p, nil
 	case err == nil || errors.Is(err, card.ErrNotFound):
-		no = refuse(ProcessUnknown, "There is no such unblock process of yours.")
+		no = unknownProcess()
 	default:
 		no = fail(StoreUnavailable, "The process could not be looked up. Try again later.", err)
 	}
@@ -648,13 +889,19 @@ func (d *Desk) find(ctx context.Context, caller Caller, id string, action audit.
 	}
 	entry := audit.Entry{Time: d.Now(), Action: action, Process: id}
 	caller.sign(&entry)
-	return Process{}, d.refused(ctx, entry, no)
+	return Process{}, d.refused(ctx, entry, no, nil)
 }
 
-// owns tells whether the process was started by this client, and for the same
-// operator where that one is authenticated.
+// owns tells whether the process was started by this client and, where its operator
+// was authenticated as such then, whether that one is now.
 func (c Caller) owns(p Process) bool {
-	return c.Client != "" && c.Client == p.Client && (c.Operator == nil || c.Operator.ID == p.Operator)
+	if c.Client == "" || c.Client != p.Client {
+		return false
+	}
+	if c.Operator == nil {
+		return p.Means == identity.ByName
+	}
+	return c.Operator.ID == p.Operator
 }
 
 // inState refuses a process that stands elsewhere than in one of the states.
@@ -664,14 +911,18 @@ func (d *Desk) inState(p Process, allowed ...State) *Refusal {
 		return nil
 	}
 	switch state {
+	case Waiting:
+		return refuse(ProcessWaiting, fmt.Sprintf("This process waits for the approval of a %s. Send the challenge once it is approved.", p.Approval))
 	case Started:
 		return refuse(ProcessNotAnswered, "No response was given out in this process yet.")
 	case Answered:
 		return refuse(ProcessAnswered, "This process was answered already. Start another for a new challenge.")
 	case Cancelled:
 		return refuse(ProcessCancelled, "This process was cancelled. Start another.")
+	case Refused:
+		return refuse(ProcessRefused, "The approval of this process was refused. Read why in the process.")
 	case Expired:
-		return refuse(ProcessExpired, "This process waited too long for its challenge and expired. Start another.")
+		return refuse(ProcessExpired, "This process waited too long and expired. Start another.")
 	case Completed, Failed:
 	}
 	return refuse(ProcessFinished, "This process is finished. Start another.")

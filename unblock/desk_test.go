@@ -24,7 +24,7 @@ import (
 
 func TestNewSaysAllThatIsMissing(t *testing.T) {
 	_, err := unblock.New(unblock.Config{MaxAge: time.Hour})
-	const want = "unblock desk: not set: CardStates, Cards, HSM, HolderStates, Keys, Ledger, Lifetime, NewID, Now, Operators, Policy, Profiles"
+	const want = "unblock desk: not set: ApprovalLifetime, CardStates, Cards, HSM, HolderStates, Keys, Ledger, Lifetime, NewID, Now, Operators, Policy, Profiles"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v\nwant %s", err, want)
 	}
@@ -39,17 +39,18 @@ func TestUnblock(t *testing.T) {
 		t.Fatal(err)
 	}
 	started := unblock.Process{
-		ID: "process-1", State: unblock.Started, Card: "4711", Client: "idm", Operator: "anna", Reason: "PIN forgotten",
+		ID: "process-1", State: unblock.Started, Card: "4711", Client: "idm", Operator: "anna", Means: identity.ByName, Reason: "PIN forgotten",
 		StartedAt: moment, ExpiresAt: moment.Add(lifetime), Revision: 1,
 	}
 	ignore := cmpopts.IgnoreUnexported(card.Template{})
-	if diff := cmp.Diff(unblock.Opened{Process: started, Card: w.card, Type: w.kind, Profile: w.profile, Checks: unblock.StartChecks()}, opened, ignore); diff != "" {
+	if diff := cmp.Diff(unblock.Opened{Process: started, Card: w.card, Type: w.kind, Profile: w.profile, Attempts: unblock.Attempts{Limit: 4}, Checks: unblock.StartChecks()}, opened, ignore); diff != "" {
 		t.Errorf("opened (-want +got):\n%s", diff)
 	}
 
 	w.now = moment.Add(time.Minute)
 	answeredProcess := started
 	answeredProcess.State, answeredProcess.AnsweredAt, answeredProcess.Revision = unblock.Answered, w.now, 2
+	answeredProcess.Challenge = "0123456789ABCDEF"
 	a, err := w.desk.Answer(t.Context(), c.caller, "process-1", unblock.Typed{Challenge: c.challenge})
 	if err != nil {
 		t.Fatal(err)
@@ -90,12 +91,13 @@ func TestUnblock(t *testing.T) {
 		e.Action, e.Time, e.Challenge, e.Detail = action, at, challenge, detail
 		return e
 	}
+	charges := []unblock.Charge{{Key: "operator:anna", Whose: "this operator", Rate: limits().PerOperator}}
 	want := []unblock.Change{
-		{Process: started, Entry: entry(decided, audit.UnblockStart, moment, "", "")},
+		{Process: started, Charges: charges, Entry: entry(decided, audit.UnblockStart, moment, "", "")},
 		{
 			Process: answeredProcess, From: 1, Answer: true, MaxUnconfirmed: 4,
 			Grounds: &unblock.Grounds{Card: w.card, Type: w.kind, Master: "cards", Version: 2},
-			Entry:   entry(decided, audit.UnblockRespond, moment.Add(time.Minute), "0123456789ABCDEF", ""),
+			Charges: charges, Entry: entry(decided, audit.UnblockRespond, moment.Add(time.Minute), "0123456789ABCDEF", ""),
 		},
 		{Process: completed, From: 2, Confirm: true, Entry: entry(common, audit.UnblockComplete, moment.Add(time.Hour), "", "pin-changed")},
 	}
@@ -123,7 +125,8 @@ func TestRespondInOneCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := unblock.Process{
-		ID: "process-1", State: unblock.Answered, Card: "4711", Client: "idm", Operator: "anna", Reason: "PIN forgotten",
+		ID: "process-1", State: unblock.Answered, Card: "4711", Client: "idm", Operator: "anna", Means: identity.ByName, Reason: "PIN forgotten",
+		Challenge: "0123456789ABCDEF",
 		StartedAt: moment, ExpiresAt: moment.Add(lifetime), AnsweredAt: moment, Revision: 1,
 	}
 	if diff := cmp.Diff(want, a.Process); diff != "" {
@@ -229,7 +232,7 @@ func TestProcessIsItsClientsOnly(t *testing.T) {
 		for action, do := range actions {
 			t.Run(name+"/"+action, func(t *testing.T) {
 				w := newWorld(t)
-				started, given := w.start(t, mine), w.answered(t, mine)
+				given, started := w.answered(t, mine), w.start(t, mine)
 				calls, changes := len(w.hsm.calls), len(w.changes)
 				var details []string
 				w.processes["nobody's"] = unblock.Process{ID: "nobody's", State: unblock.Started, Card: "4711", Operator: "anna", Revision: 1}

@@ -3,6 +3,7 @@ package unblock
 import (
 	"context"
 	"errors"
+	"time"
 
 	"latchkey/audit"
 	"latchkey/card"
@@ -13,6 +14,14 @@ import (
 var (
 	// ErrConflict says that the process was changed by somebody else meanwhile.
 	ErrConflict = errors.New("the process was changed meanwhile")
+	// ErrOnce says that the idempotency key belongs to another process.
+	ErrOnce = errors.New("the idempotency key was used before")
+	// ErrBusy says that another process is under way for the card.
+	ErrBusy = errors.New("another process is under way for the card")
+	// ErrChallenge says that the card's challenge was answered before.
+	ErrChallenge = errors.New("the challenge was answered before")
+	// ErrRate says that an account has no room for the decision.
+	ErrRate = errors.New("a limit of rate is reached")
 	// ErrAttempts says that the card's unconfirmed responses have reached the limit.
 	ErrAttempts = errors.New("the card has no attempt left to give")
 	// ErrCardSource says that the source which knows the card could not be asked, or
@@ -41,9 +50,10 @@ type Operators interface {
 	Operator(ctx context.Context, id string) (policy.Operator, error)
 }
 
-// Policy decides whether an operator may unblock a card.
+// Policy decides whether an operator may unblock a card, and know of it at all.
 type Policy interface {
 	Decide(ctx context.Context, r policy.Request) (policy.Decision, error)
+	View(ctx context.Context, r policy.ViewRequest) (policy.Decision, error)
 }
 
 // Keys knows in which state of their life master keys are.
@@ -59,22 +69,32 @@ type HSM interface {
 }
 
 // Change is one durable write: a process as it is to be, with the audit entry
-// that tells of it. Both are on disk when Apply returns nil, or neither is.
+// that tells of it. Both are on disk when Apply returns nil, or neither is. The
+// entry's time is the moment of the write.
 type Change struct {
 	Process Process
-	// From is the revision that Process was made from, 0 for a new process.
+	// From is the revision that Process was made from, 0 for a new process. A new
+	// one, and one that is answered, has to find its card free; see Process.Holds.
 	From int64
+	// Repeat tells that nothing changes and a response is given out once more: the
+	// process has to be at the revision From, which is its own.
+	Repeat bool
 	// Answer tells that this change gives out a response: the card's count of
 	// unconfirmed responses goes up by one, unless it has reached
 	// MaxUnconfirmed (0: no limit), which is ErrAttempts.
 	Answer         bool
 	MaxUnconfirmed int
+	// Again allows an answer to a challenge that was answered before for the card.
+	Again bool
 	// Grounds is what the checks of an answer were passed on. Where it no longer
 	// stands, the change is refused with ErrGrounds.
 	Grounds *Grounds
 	// Confirm tells that the card took the process's response: it and those given
 	// out before it count no longer, those given out after it still do.
 	Confirm bool
+	// Charges are the accounts that the decision is on. Where one has no room the
+	// change is refused with ErrRate.
+	Charges []Charge
 	Entry   audit.Entry
 }
 
@@ -89,16 +109,35 @@ type Grounds struct {
 	Version int
 }
 
-// Ledger keeps processes and the audit log.
+// Standing is what is known of a card's processes.
+type Standing struct {
+	// Unconfirmed counts the responses given out for the card since one last worked.
+	Unconfirmed int
+	// Latest is the process that was begun last, its zero value where none was: its
+	// ID and state, whose it is, and when it started and expires.
+	Latest Process
+}
+
+// Ledger keeps processes, accounts and the audit log. It gives card.ErrNotFound for
+// a process that is not there.
 type Ledger interface {
-	// Apply makes the change durable. It gives ErrConflict, ErrAttempts or
-	// ErrGrounds, with nothing changed, where the change does not fit what is stored.
+	// Apply makes the change durable. It gives one of this package's errors, with
+	// nothing changed, where the change does not fit what is stored.
 	Apply(ctx context.Context, c Change) error
-	// Append makes a lone audit entry durable.
-	Append(ctx context.Context, e audit.Entry) error
-	// Process finds a process, or gives card.ErrNotFound.
+	// Deny makes a refusal's audit entry durable. The accounts that have room are
+	// charged.
+	Deny(ctx context.Context, e audit.Entry, charges []Charge) error
 	Process(ctx context.Context, id string) (Process, error)
-	// Unconfirmed counts the responses given out for the card since one last
-	// worked.
-	Unconfirmed(ctx context.Context, serial string) (int, error)
+	// ProcessOf finds the process that was started or answered under an idempotency
+	// key, by Once.Key.
+	ProcessOf(ctx context.Context, key string) (Process, error)
+	// WaitingProcesses lists the processes that wait for approval at the moment, the
+	// oldest first, a few hundred at most.
+	WaitingProcesses(ctx context.Context, now time.Time) ([]Process, error)
+	Standing(ctx context.Context, serial string) (Standing, error)
+	// AnsweredBefore tells whether the card's challenge, in hex, was answered before in
+	// another process than the one named.
+	AnsweredBefore(ctx context.Context, serial, challenge, except string) (bool, error)
+	// Arrivals tells how accounts stand, by key; those without one are left out.
+	Arrivals(ctx context.Context, keys ...string) (map[string]time.Time, error)
 }

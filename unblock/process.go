@@ -1,10 +1,6 @@
 package unblock
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -130,19 +126,12 @@ func (p Process) Holds(operator string, now time.Time) bool {
 }
 
 // Statement is the hash of what a second person is asked to approve: hex of the
-// SHA-256 of who asks for what, on what grounds and beyond what limit, as JSON. It
+// SHA-256 of who asks for what, on what grounds and beyond what limit, as netstrings. It
 // is computed from the process as it stands, so that an approval of anything else
 // is none.
-func (p Process) Statement() (string, error) {
-	text, err := json.Marshal([]string{
-		"latchkey unblock approval 1", p.ID, p.Card, p.Client, p.Operator, string(p.Means), p.Reason, p.Ticket,
-		string(p.Verification), p.Override, string(p.Approval), p.StartedAt.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano),
-	})
-	if err != nil {
-		return "", fmt.Errorf("statement of process %s: %w", p.ID, err)
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), nil
+func (p Process) Statement() string {
+	return digest("latchkey unblock approval 1", p.ID, p.Card, p.Client, p.Operator, string(p.Means), p.Reason, p.Ticket,
+		string(p.Verification), p.Override, string(p.Approval), p.StartedAt.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano))
 }
 
 // Once is an idempotency key with what was asked under it, both as hashes in hex;

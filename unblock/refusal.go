@@ -39,6 +39,18 @@ const (
 	PolicyFailed          Code = "policy-failed"
 	ProfileUnusable       Code = "profile-unusable"
 
+	// RateLimited comes from the limits that all nodes share.
+	RateLimited          Code = "rate-limited"
+	CardBusy             Code = "card-busy"
+	OverrideForbidden    Code = "override-forbidden"
+	ChallengeSuspicious  Code = "challenge-suspicious"
+	IdempotencyKeyReused Code = "idempotency-key-reused"
+
+	ApprovalRequired  Code = "approval-required"
+	ApprovalForbidden Code = "approval-forbidden"
+	ApprovalOwn       Code = "approval-own"
+	ApprovalHash      Code = "approval-hash"
+
 	ProcessUnknown     Code = "process-unknown"
 	ProcessAnswered    Code = "process-answered"
 	ProcessNotAnswered Code = "process-not-answered"
@@ -46,6 +58,9 @@ const (
 	ProcessCancelled   Code = "process-cancelled"
 	ProcessExpired     Code = "process-expired"
 	ProcessConflict    Code = "process-conflict"
+	ProcessWaiting     Code = "process-waiting"
+	ProcessNotWaiting  Code = "process-not-waiting"
+	ProcessRefused     Code = "process-refused"
 )
 
 // Refusal is a no, with its reason. Detail is for the person at the other end;

@@ -20,7 +20,7 @@ import (
 
 // checks is the order of checks.
 func checks() []unblock.Check {
-	return append(unblock.StartChecks(), unblock.ChallengeParsed, unblock.ResponseDerived, unblock.AuditDurable)
+	return append(unblock.StartChecks(), unblock.ChallengeParsed, unblock.ChallengePlausible, unblock.ResponseDerived, unblock.AuditDurable)
 }
 
 // errInside is what nobody outside may read.
@@ -57,11 +57,17 @@ func everythingWrong() []wrong {
 		{"operator inactive", nil, func(w *world) { w.operatorErr = fmt.Errorf("operator anna: %w", identity.ErrInactive) }, unblock.OperatorAuthenticated, unblock.OperatorInactive},
 		{"operators cannot be read", nil, func(w *world) { w.operatorErr = errInside }, unblock.OperatorAuthenticated, unblock.StoreUnavailable},
 
+		{"limit reached", nil, func(w *world) { w.arrivals["operator:anna"] = w.now.Add(time.Hour) }, unblock.WithinLimits, unblock.RateLimited},
+		{"limits cannot be read", nil, func(w *world) { w.arrivalsErr = errInside }, unblock.WithinLimits, unblock.StoreUnavailable},
+
 		{"another serial number", func(c *call) { c.begin.Card = "4711 " }, nil, unblock.CardFound, unblock.CardUnknown},
 		{"no serial number", func(c *call) { c.begin.Card = "" }, nil, unblock.CardFound, unblock.CardUnknown},
 		{"card gone", nil, func(w *world) { w.card.Serial = "4712" }, unblock.CardFound, unblock.CardUnknown},
 		{"the source of cards cannot be asked", nil, func(w *world) { w.cardErr = unblock.ErrCardSource }, unblock.CardFound, unblock.CardSourceUnavailable},
 		{"cards cannot be read", nil, func(w *world) { w.cardErr = errInside }, unblock.CardFound, unblock.StoreUnavailable},
+
+		{"card not to be seen", nil, func(w *world) { w.unseen = true }, unblock.CardFound, unblock.CardUnknown},
+		{"who sees what breaks", nil, func(w *world) { w.viewErr = errInside }, unblock.CardFound, unblock.PolicyFailed},
 
 		{"card revoked", nil, func(w *world) { w.card.State = "revoked" }, unblock.CardActive, unblock.CardNotActive},
 		{"card in no state that is known", nil, func(w *world) { w.card.State = "Active" }, unblock.CardActive, unblock.CardNotActive},
@@ -74,7 +80,7 @@ func everythingWrong() []wrong {
 		{"use case on for another state", nil, func(w *world) { w.kind.UnblockRemote = map[string]bool{"active": true} }, unblock.UseCaseEnabled, unblock.UseCaseOff},
 		{"card type not registered", nil, func(w *world) { w.card.Type = "visitor" }, unblock.UseCaseEnabled, unblock.UseCaseOff},
 		{"card type not registered, says more", nil, func(w *world) { w.kindErr = card.ErrNotFound }, unblock.UseCaseEnabled, unblock.UseCaseOff},
-		{"card types cannot be read", nil, func(w *world) { w.kindErr = errInside }, unblock.UseCaseEnabled, unblock.StoreUnavailable},
+		{"card types cannot be read", nil, func(w *world) { w.kindErr = errInside }, unblock.CardFound, unblock.StoreUnavailable},
 		{"profile not configured", nil, func(w *world) { w.kind.Profile = "piv" }, unblock.UseCaseEnabled, unblock.ProfileUnusable},
 
 		{"card data too old", nil, func(w *world) { w.card.SyncedAt = w.now.Add(-maxAge - 1) }, unblock.CardDataFresh, unblock.CardDataStale},
@@ -85,8 +91,14 @@ func everythingWrong() []wrong {
 		{"policy denies", nil, func(w *world) { w.decision.Allow = false }, unblock.PolicyPermits, unblock.PolicyDenied},
 		{"policy breaks", nil, func(w *world) { w.policyErr = errInside }, unblock.PolicyPermits, unblock.PolicyFailed},
 
+		{"another operator at the card", nil, func(w *world) {
+			w.latest = "other"
+			w.processes["other"] = unblock.Process{ID: "other", State: unblock.Started, Card: "4711", Operator: "omar", ExpiresAt: w.now.Add(1)}
+		}, unblock.CardFree, unblock.CardBusy},
+
+		{"override by whom a client named", func(c *call) { c.begin.Override = "last try" }, nil, unblock.AttemptsLeft, unblock.OverrideForbidden},
 		{"no attempts left", nil, func(w *world) { w.unconfirmed = 4 }, unblock.AttemptsLeft, unblock.AttemptsExhausted},
-		{"attempts cannot be counted", nil, func(w *world) { w.countErr = errInside }, unblock.AttemptsLeft, unblock.StoreUnavailable},
+		{"attempts cannot be counted", nil, func(w *world) { w.countErr = errInside }, unblock.PolicyPermits, unblock.StoreUnavailable},
 
 		{"master key suspended", nil, func(w *world) { w.keyIs = "is suspended" }, unblock.KeyUsable, unblock.KeyNotUsable},
 		{"master key of another version", nil, func(w *world) { w.card.MasterKeyVersion = 0; w.profile.MasterKeyVersion = 3 }, unblock.KeyUsable, unblock.KeyNotUsable},
@@ -98,6 +110,13 @@ func everythingWrong() []wrong {
 		{"challenge not hex", func(c *call) { c.challenge = "0123456789abcdxf" }, nil, unblock.ChallengeParsed, unblock.ChallengeNotHex},
 		{"challenge ambiguous", func(c *call) { c.challenge = "0123456789abcdSf" }, nil, unblock.ChallengeParsed, unblock.ChallengeAmbiguous},
 
+		{"challenge answered before", nil, func(w *world) {
+			w.processes["old"] = unblock.Process{ID: "old", State: unblock.Completed, Card: "4711", Challenge: "0123456789ABCDEF"}
+		}, unblock.ChallengePlausible, unblock.ChallengeSuspicious},
+		{"challenge of one digit", func(c *call) { c.challenge = "AAAA AAAA AAAA AAAA" }, nil, unblock.ChallengePlausible, unblock.ChallengeSuspicious},
+		{"challenge that counts", func(c *call) { c.challenge = "0102030405060708" }, nil, unblock.ChallengePlausible, unblock.ChallengeSuspicious},
+		{"challenges cannot be read", nil, func(w *world) { w.challengeErr = errInside }, unblock.ChallengePlausible, unblock.StoreUnavailable},
+
 		{"HSM refuses", nil, func(w *world) { w.hsm.err = errInside }, unblock.ResponseDerived, unblock.HSMRefused},
 		{"HSM there, and refuses", nil, func(w *world) { w.hsm.err = outage(false) }, unblock.ResponseDerived, unblock.HSMRefused},
 		{"HSM not there", nil, func(w *world) { w.hsm.err = fmt.Errorf("respond: %w", outage(true)) }, unblock.ResponseDerived, unblock.HSMUnavailable},
@@ -107,6 +126,9 @@ func everythingWrong() []wrong {
 
 		{"audit log cannot be written", nil, func(w *world) { w.applyErr = errInside }, unblock.AuditDurable, unblock.AuditUnavailable},
 		{"attempts used up meanwhile", nil, func(w *world) { w.applyErr = unblock.ErrAttempts }, unblock.AuditDurable, unblock.AttemptsExhausted},
+		{"limit reached meanwhile", nil, func(w *world) { w.applyErr = unblock.ErrRate }, unblock.AuditDurable, unblock.RateLimited},
+		{"card taken meanwhile", nil, func(w *world) { w.applyErr = unblock.ErrBusy }, unblock.AuditDurable, unblock.CardBusy},
+		{"challenge answered meanwhile", nil, func(w *world) { w.applyErr = unblock.ErrChallenge }, unblock.AuditDurable, unblock.ChallengeSuspicious},
 		{"process changed meanwhile", nil, func(w *world) { w.applyErr = unblock.ErrConflict }, unblock.AuditDurable, unblock.ProcessConflict},
 	}
 }
@@ -151,7 +173,7 @@ func TestRefusals(t *testing.T) {
 		for _, test := range everythingWrong() {
 			place := slices.Index(checks(), test.check)
 			if place > slices.Index(checks(), way.last) ||
-				!way.asks && test.ask != nil && test.check != unblock.ChallengeParsed {
+				!way.asks && test.ask != nil && test.check != unblock.ChallengeParsed && test.check != unblock.ChallengePlausible {
 				continue
 			}
 			t.Run(way.name+"/"+test.name, func(t *testing.T) {
@@ -293,7 +315,7 @@ func TestBounds(t *testing.T) {
 		"a clock that is fast":     {func(w *world) { w.card.SyncedAt = w.now.Add(time.Minute) }, 4},
 		"one attempt left":         {func(w *world) { w.unconfirmed = 3 }, 4},
 		"one left of two":          {func(w *world) { w.profile.Retry = 2 }, 1},
-		"a card without a counter": {func(w *world) { w.profile.Retry, w.countErr, w.unconfirmed = card.RetryUnlimited, errInside, 99 }, 0},
+		"a card without a counter": {func(w *world) { w.profile.Retry, w.unconfirmed = card.RetryUnlimited, 99 }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, c := newWorld(t), backend()

@@ -23,7 +23,14 @@ const (
 	challenge = "0123 4567 89ab cdef"
 	maxAge    = 24 * time.Hour
 	lifetime  = 15 * time.Minute
+
+	approvalLifetime = 10 * time.Minute
 )
+
+// limits are far from what a test does, unless it means to reach them.
+func limits() unblock.Limits {
+	return unblock.Limits{PerOperator: unblock.Rate{N: 100, Per: time.Hour}}
+}
 
 // answer is what the HSM of these tests answers.
 func answer() card.Response { return card.Response{0xC0, 0xFF, 0xEE, 0, 0xC0, 0xFF, 0xEE, 1} }
@@ -42,8 +49,10 @@ type world struct {
 
 	decision policy.Decision
 
+	unseen bool // whether the operator may not know of the card
+
 	// What each part fails with.
-	cardErr, kindErr, profileErr, operatorErr, policyErr, keyErr error
+	viewErr, cardErr, kindErr, profileErr, operatorErr, policyErr, keyErr error
 
 	keyIs string // why the master key is not usable, "" where it is
 
@@ -71,13 +80,13 @@ func newWorld(t *testing.T) *world {
 			"omar": {ID: "omar", Name: "Omar Ahlgren", Roles: []identity.Role{identity.Operator}},
 		},
 		decision: policy.Decision{Allow: true, Policies: []string{"operators"}, Why: "Operators may.", Version: "v1"},
-		ledger:   ledger{processes: make(map[string]unblock.Process)},
+		ledger:   ledger{processes: make(map[string]unblock.Process), arrivals: make(map[string]time.Time)},
 	}
 	ids := 0
 	desk, err := unblock.New(unblock.Config{
 		Cards: w, Profiles: w, Operators: w, Policy: w, Keys: w, HSM: &w.hsm, Ledger: &w.ledger,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
-		MaxAge: maxAge, Lifetime: lifetime,
+		MaxAge: maxAge, Lifetime: lifetime, ApprovalLifetime: approvalLifetime, Limits: limits(),
 		Now:   func() time.Time { return w.now },
 		NewID: func() string { ids++; return fmt.Sprintf("process-%d", ids) },
 	})
@@ -121,6 +130,10 @@ func (w *world) Decide(_ context.Context, r policy.Request) (policy.Decision, er
 	defer w.ledger.mu.Unlock()
 	w.asked = append(w.asked, r)
 	return w.decision, w.policyErr
+}
+
+func (w *world) View(_ context.Context, r policy.ViewRequest) (policy.Decision, error) {
+	return policy.Decision{Allow: !w.unseen}, w.viewErr
 }
 
 func (w *world) Usable(_ context.Context, key string, version int) (string, error) {
@@ -177,8 +190,10 @@ type ledger struct {
 	changes     []unblock.Change
 	entries     []audit.Entry // of lone appends
 	unconfirmed int
+	latest      string // process
+	arrivals    map[string]time.Time
 
-	applyErr, appendErr, findErr, countErr error
+	applyErr, appendErr, findErr, countErr, arrivalsErr, challengeErr error
 
 	stands func(unblock.Grounds) bool // whether an answer's grounds do, where set
 }
@@ -189,29 +204,75 @@ func (l *ledger) Apply(ctx context.Context, c unblock.Change) error {
 	if err := errors.Join(l.applyErr, ctx.Err()); err != nil {
 		return err
 	}
-	if l.processes[c.Process.ID].Revision != c.From || c.Process.Revision != c.From+1 {
+	p := c.Process
+	if c.Repeat {
+		if l.processes[p.ID].Revision != c.From {
+			return unblock.ErrConflict
+		}
+		l.changes = append(l.changes, c)
+		return nil
+	}
+	for id, other := range l.processes {
+		for _, key := range []string{p.Begun.Key, p.Given.Key} {
+			if id != p.ID && key != "" && (other.Begun.Key == key || other.Given.Key == key) {
+				return unblock.ErrOnce
+			}
+		}
+		if id != p.ID && c.Answer && !c.Again && other.Card == p.Card && other.Challenge == p.Challenge {
+			return unblock.ErrChallenge
+		}
+	}
+	before := l.processes[p.ID]
+	if before.Revision != c.From || p.Revision != c.From+1 || !before.State.May(p.State) {
 		return unblock.ErrConflict
 	}
 	if c.Answer && l.stands != nil && !l.stands(*c.Grounds) {
 		return unblock.ErrGrounds
 	}
+	if latest := l.processes[l.latest]; (c.From == 0 || c.Answer) && latest.ID != p.ID && latest.Holds(p.Operator, c.Entry.Time) {
+		return unblock.ErrBusy
+	}
 	if c.Answer && c.MaxUnconfirmed != 0 && l.unconfirmed >= c.MaxUnconfirmed {
 		return unblock.ErrAttempts
+	}
+	if !l.charge(c.Charges, c.Entry.Time) {
+		return unblock.ErrRate
 	}
 	if c.Answer {
 		l.unconfirmed++
 	}
-	l.processes[c.Process.ID] = c.Process
+	if c.From == 0 || c.Answer {
+		l.latest = p.ID
+	}
+	l.processes[p.ID] = p
 	l.changes = append(l.changes, c)
 	return nil
 }
 
-func (l *ledger) Append(ctx context.Context, e audit.Entry) error {
+// charge charges the accounts that have room, and tells whether all had.
+func (l *ledger) charge(charges []unblock.Charge, now time.Time) bool {
+	room := true
+	for _, c := range charges {
+		if c.Wait(l.arrivals[c.Key], now) > 0 {
+			room = false
+			continue
+		}
+		from := l.arrivals[c.Key]
+		if from.Before(now) {
+			from = now
+		}
+		l.arrivals[c.Key] = from.Add(c.Interval())
+	}
+	return room
+}
+
+func (l *ledger) Deny(ctx context.Context, e audit.Entry, charges []unblock.Charge) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := errors.Join(l.appendErr, ctx.Err()); err != nil {
 		return err
 	}
+	l.charge(charges, e.Time)
 	l.entries = append(l.entries, e)
 	return nil
 }
@@ -225,10 +286,56 @@ func (l *ledger) Process(_ context.Context, id string) (unblock.Process, error) 
 	return unblock.Process{}, card.ErrNotFound
 }
 
-func (l *ledger) Unconfirmed(context.Context, string) (int, error) {
+func (l *ledger) ProcessOf(_ context.Context, key string) (unblock.Process, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.unconfirmed, l.countErr
+	for _, p := range l.processes {
+		if p.Begun.Key == key || p.Given.Key == key {
+			return p, nil
+		}
+	}
+	return unblock.Process{}, card.ErrNotFound
+}
+
+func (l *ledger) WaitingProcesses(_ context.Context, now time.Time) ([]unblock.Process, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []unblock.Process
+	for _, p := range l.processes {
+		if p.State == unblock.Waiting && now.Before(p.ExpiresAt) {
+			list = append(list, p)
+		}
+	}
+	return list, nil
+}
+
+func (l *ledger) Standing(context.Context, string) (unblock.Standing, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return unblock.Standing{Unconfirmed: l.unconfirmed, Latest: l.processes[l.latest]}, l.countErr
+}
+
+func (l *ledger) AnsweredBefore(_ context.Context, serial, challenge, except string) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.processes {
+		if p.Card == serial && p.Challenge == challenge && p.ID != except {
+			return true, l.challengeErr
+		}
+	}
+	return false, l.challengeErr
+}
+
+func (l *ledger) Arrivals(_ context.Context, keys ...string) (map[string]time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	arrivals := map[string]time.Time{}
+	for _, key := range keys {
+		if at, ok := l.arrivals[key]; ok {
+			arrivals[key] = at
+		}
+	}
+	return arrivals, l.arrivalsErr
 }
 
 // call is what a test asks the desk: as it is made, everything about it is right.

@@ -253,7 +253,10 @@ func wire(
 	desk, err := o.desk(unblock.Config{
 		Cards: cards, Profiles: c, Operators: known, Policy: book, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
-		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime,
+		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime, ApprovalLifetime: c.Unblock.ApprovalLifetime,
+		Limits: unblock.Limits{
+			PerOperator: unblock.Rate(c.Limits.PerOperator), PerCard: unblock.Rate(c.Limits.PerCard), PerBackend: unblock.Rate(c.Limits.PerBackend),
+		},
 		Now: time.Now, NewID: uuid.NewString,
 	})
 	if err != nil {

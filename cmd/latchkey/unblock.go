@@ -134,7 +134,7 @@ func (u *unblocking) answer(ctx context.Context, p api.Unblock) (*api.Response, 
 		case err != nil:
 			return nil, err
 		}
-		r, err := u.client.AnswerUnblock(ctx, p.ID, challenge)
+		r, err := u.client.AnswerUnblock(ctx, p.ID, api.Challenge{Challenge: challenge})
 		var no *api.Problem
 		if errors.As(err, &no) && strings.HasPrefix(no.Code, "challenge-") {
 			u.note("%s", no.Detail)

@@ -91,8 +91,29 @@ func (c *Client) Unblock(ctx context.Context, id string) (Unblock, error) {
 }
 
 // AnswerUnblock has the challenge of a started process answered.
-func (c *Client) AnswerUnblock(ctx context.Context, id, challenge string) (Response, error) {
-	return call[Response](ctx, c, http.MethodPost, "/v1/unblocks/"+url.PathEscape(id)+"/response", Challenge{challenge})
+func (c *Client) AnswerUnblock(ctx context.Context, id string, challenge Challenge) (Response, error) {
+	return call[Response](ctx, c, http.MethodPost, "/v1/unblocks/"+url.PathEscape(id)+"/response", challenge)
+}
+
+// ReadBack tells how a challenge is understood, without having it answered.
+func (c *Client) ReadBack(ctx context.Context, id, challenge string) (ReadBack, error) {
+	return call[ReadBack](ctx, c, http.MethodPost, "/v1/unblocks/"+url.PathEscape(id)+"/read-back", ReadChallenge{challenge})
+}
+
+// Approvals lists the processes that wait for an approval that the caller may give.
+func (c *Client) Approvals(ctx context.Context) (PendingUnblocks, error) {
+	return call[PendingUnblocks](ctx, c, http.MethodGet, "/v1/approvals", nil)
+}
+
+// ApproveUnblock lets a process go on that waits for approval, by the hash of what was
+// looked at.
+func (c *Client) ApproveUnblock(ctx context.Context, id, statement, reason string) (PendingUnblock, error) {
+	return call[PendingUnblock](ctx, c, http.MethodPost, "/v1/unblocks/"+url.PathEscape(id)+"/approve", ApproveUnblock{statement, reason})
+}
+
+// RefuseUnblock ends a process that waits for approval.
+func (c *Client) RefuseUnblock(ctx context.Context, id, reason string) (PendingUnblock, error) {
+	return call[PendingUnblock](ctx, c, http.MethodPost, "/v1/unblocks/"+url.PathEscape(id)+"/refuse", RefuseUnblock{reason})
 }
 
 // CompleteUnblock reports what became of an answered process: pin-changed,

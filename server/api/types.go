@@ -17,18 +17,73 @@ type StartUnblock struct {
 	Card     string `json:"card"` // serial number
 	Operator string `json:"operator,omitempty"`
 	Reason   string `json:"reason,omitempty"` // policies may demand one
+	Ticket   string `json:"ticket,omitempty"` // the help desk's own reference
+	// Verification is how the operator made sure of who the holder is: call-back,
+	// video, manager, code or document.
+	Verification string `json:"verification,omitempty"`
+	// Override is a supervisor's reason for going on beyond the card's attempts.
+	Override string `json:"override,omitempty"`
 }
 
 // Challenge is the body of POST /v1/unblocks/{id}/response.
 type Challenge struct {
 	Challenge string `json:"challenge"`
+	Confirmed bool   `json:"confirmed,omitempty"` // read again after challenge-suspicious
+}
+
+// ReadChallenge is the body of POST /v1/unblocks/{id}/read-back.
+type ReadChallenge struct {
+	Challenge string `json:"challenge"`
+}
+
+// ReadBack is a challenge as it was understood, to be read to whoever named it.
+type ReadBack struct {
+	Challenge string   `json:"challenge"` // upper-case hex
+	Grouped   string   `json:"grouped"`   // the same in groups of four
+	Spoken    string   `json:"spoken"`    // the same to be read aloud
+	Attempts  Attempts `json:"attempts"`
+	Warnings  []string `json:"warnings"` // what speaks against answering it
+}
+
+// Attempts tells how many responses may still be given out for a card.
+type Attempts struct {
+	Unconfirmed int  `json:"unconfirmed"`     // given out since one last worked
+	Limit       int  `json:"limit,omitempty"` // not there where there is none
+	Left        *int `json:"left,omitempty"`
+}
+
+// PendingUnblock is a process that waits for a second person's approval, or did.
+type PendingUnblock struct {
+	Unblock   Unblock `json:"unblock"`
+	Statement string  `json:"statement"` // the hash by which it is approved, hex
+}
+
+// PendingUnblocks is the answer of GET /v1/approvals.
+type PendingUnblocks struct {
+	Approvals []PendingUnblock `json:"approvals"`
+}
+
+// ApproveUnblock is the body of POST /v1/unblocks/{id}/approve.
+type ApproveUnblock struct {
+	Statement string `json:"statement"` // as it is shown with the process
+	Reason    string `json:"reason"`
+}
+
+// RefuseUnblock is the body of POST /v1/unblocks/{id}/refuse.
+type RefuseUnblock struct {
+	Reason string `json:"reason"`
 }
 
 // Respond is the body of POST /v1/cards/{serial}/response.
 type Respond struct {
 	Operator  string `json:"operator,omitempty"`
 	Challenge string `json:"challenge"`
-	Reason    string `json:"reason,omitempty"` // policies may demand one
+	Confirmed bool   `json:"confirmed,omitempty"` // read again after challenge-suspicious
+	Reason    string `json:"reason,omitempty"`    // policies may demand one
+	// Ticket, Verification and Override are those of StartUnblock.
+	Ticket       string `json:"ticket,omitempty"`
+	Verification string `json:"verification,omitempty"`
+	Override     string `json:"override,omitempty"`
 }
 
 // Response is a response that was given out. It is shown once and never stored.
@@ -37,7 +92,10 @@ type Response struct {
 	Response string   `json:"response"` // upper-case hex
 	Grouped  string   `json:"grouped"`  // the same in groups of four
 	Spoken   string   `json:"spoken"`   // the same to be read aloud
-	Checks   []string `json:"checks"`   // what was checked, in order
+	Attempts Attempts `json:"attempts"`
+	Warnings []string `json:"warnings,omitempty"`
+	Repeated bool     `json:"repeated,omitempty"` // given out before, under the same idempotency key
+	Checks   []string `json:"checks"`             // what was checked, in order
 }
 
 // Complete is the body of POST /v1/unblocks/{id}/complete.
@@ -47,20 +105,37 @@ type Complete struct {
 
 // Unblock is an unblock process with its card and holder.
 type Unblock struct {
-	ID         string     `json:"id"`
-	State      string     `json:"state"`
-	Outcome    string     `json:"outcome,omitempty"`
-	Operator   string     `json:"operator"`
-	Reason     string     `json:"reason"`
+	ID       string `json:"id"`
+	State    string `json:"state"`
+	Outcome  string `json:"outcome,omitempty"`
+	Operator string `json:"operator"`
+	Reason   string `json:"reason"`
+	// Client is what the operator called through, Delegation how the operator was
+	// established. Ticket, Verification and Override are those of the start.
+	Client       string `json:"client"`
+	Delegation   string `json:"delegation"`
+	Ticket       string `json:"ticket,omitempty"`
+	Verification string `json:"verification,omitempty"`
+	Override     string `json:"override,omitempty"`
+	// Approval is the role of the second person who has to approve; Approver and
+	// Verdict say who decided, and why.
+	Approval  string     `json:"approval,omitempty"`
+	Approver  string     `json:"approver,omitempty"`
+	Verdict   string     `json:"verdict,omitempty"`
+	DecidedAt *time.Time `json:"decided_at,omitempty"`
+
 	StartedAt  time.Time  `json:"started_at"`
 	ExpiresAt  time.Time  `json:"expires_at"`
 	AnsweredAt *time.Time `json:"answered_at,omitempty"`
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 	Card       Card       `json:"card"`
-	// ChallengeDigits is how many hex digits the card's challenge has, and Checks
-	// what was checked, in order; both only in the answer to the start.
-	ChallengeDigits int      `json:"challenge_digits,omitempty"`
-	Checks          []string `json:"checks,omitempty"`
+	// ChallengeDigits is how many hex digits the card's challenge has, Attempts how
+	// many responses it has left, with Warnings, and Checks what was checked, in
+	// order; all only in the answer to the start.
+	ChallengeDigits int       `json:"challenge_digits,omitempty"`
+	Attempts        *Attempts `json:"attempts,omitempty"`
+	Warnings        []string  `json:"warnings,omitempty"`
+	Checks          []string  `json:"checks,omitempty"`
 }
 
 // Card is a card with its holder.
@@ -238,8 +313,9 @@ type Problem struct {
 	Detail   string  `json:"detail,omitempty"`
 	Instance string  `json:"instance,omitempty"` // urn:request: and the request ID
 	Code     string  `json:"code"`
-	Check    string  `json:"check,omitempty"`  // the check that refused
-	Faults   []Fault `json:"faults,omitempty"` // with invalid-request: every fault
+	Check    string  `json:"check,omitempty"`   // the check that refused
+	Process  string  `json:"process,omitempty"` // with card-busy: the caller's own process
+	Faults   []Fault `json:"faults,omitempty"`  // with invalid-request: every fault
 }
 
 // Fault is one thing wrong with a request's body.

@@ -39,6 +39,7 @@ type registry struct {
 	on          map[string]bool
 	processes   map[string]unblock.Process
 	unconfirmed int
+	latest      string
 	entries     []audit.Entry
 	fault       error
 }
@@ -94,10 +95,13 @@ func (g *registry) Apply(_ context.Context, c unblock.Change) error {
 	if c.Confirm {
 		g.unconfirmed = 0
 	}
-	return g.Append(context.Background(), c.Entry)
+	if c.From == 0 || c.Answer {
+		g.latest = c.Process.ID
+	}
+	return g.Deny(context.Background(), c.Entry, nil)
 }
 
-func (g *registry) Append(_ context.Context, e audit.Entry) error {
+func (g *registry) Deny(_ context.Context, e audit.Entry, _ []unblock.Charge) error {
 	g.entries = append(g.entries, e)
 	return nil
 }
@@ -110,7 +114,30 @@ func (g *registry) Process(_ context.Context, id string) (unblock.Process, error
 	return p, nil
 }
 
-func (g *registry) Unconfirmed(context.Context, string) (int, error) { return g.unconfirmed, nil }
+func (g *registry) ProcessOf(context.Context, string) (unblock.Process, error) {
+	return unblock.Process{}, card.ErrNotFound
+}
+
+func (g *registry) WaitingProcesses(context.Context, time.Time) ([]unblock.Process, error) {
+	return nil, nil
+}
+
+func (g *registry) Standing(context.Context, string) (unblock.Standing, error) {
+	return unblock.Standing{Unconfirmed: g.unconfirmed, Latest: g.processes[g.latest]}, nil
+}
+
+func (g *registry) AnsweredBefore(_ context.Context, _, challenge, except string) (bool, error) {
+	for _, p := range g.processes {
+		if p.Challenge == challenge && p.ID != except {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (g *registry) Arrivals(context.Context, ...string) (map[string]time.Time, error) {
+	return nil, nil
+}
 
 // hsm answers every challenge alike, and counts them.
 type hsm struct {
@@ -161,9 +188,9 @@ func newBench(t *testing.T, desk Desk) *bench {
 		desk, err = unblock.New(unblock.Config{
 			Cards: b.registry, Profiles: b.registry, Operators: b.registry, Policy: policies, Keys: b.registry, HSM: b.hsm, Ledger: b.registry,
 			CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
-			Lifetime: 15 * time.Minute,
-			Now:      func() time.Time { return b.now },
-			NewID:    func() string { return fmt.Sprintf("process-%d", len(b.registry.processes)+1) },
+			Lifetime: 15 * time.Minute, ApprovalLifetime: 10 * time.Minute,
+			Now:   func() time.Time { return b.now },
+			NewID: func() string { return fmt.Sprintf("process-%d", len(b.registry.processes)+1) },
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -38,7 +38,7 @@ func (d *demo) unblock(ctx context.Context, c *api.Client) error {
 	shown := card.Challenge(challenge).Grouped()
 	d.say("\n3. The card shows the challenge %s", shown)
 	d.say("\n4. It is sent: POST /v1/unblocks/%s/response", p.ID)
-	r, err := c.AnswerUnblock(ctx, p.ID, shown)
+	r, err := c.AnswerUnblock(ctx, p.ID, api.Challenge{Challenge: shown})
 	if err != nil {
 		return err
 	}
