@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,10 +24,18 @@ const (
 	unknown    = "unknown"
 )
 
+// States of a process, as the API names them.
+const (
+	waiting = "waiting"
+	started = "started"
+)
+
 // unblockFlags say what to unblock and why.
 type unblockFlags struct {
 	clientFlags
-	challenge, reason string
+	challenge string
+	confirmed bool
+	start     api.StartUnblock
 }
 
 func newUnblock(a *app) *cobra.Command {
@@ -53,11 +62,15 @@ the card a try.`,
 				return misuse("say the challenge: --challenge; without it this needs a terminal and no --json")
 			}
 			return f.with(cmd.Context(), func(c *api.Client, operator string) error {
-				if f.challenge == "" {
+				s := f.start
+				if s.Card, s.Operator = args[0], operator; f.challenge == "" {
 					u := unblocking{a, c, asker{bufio.NewReader(a.in), a.err}}
-					return u.lead(cmd.Context(), api.StartUnblock{Card: args[0], Operator: operator, Reason: f.reason})
+					return u.lead(cmd.Context(), s)
 				}
-				r, err := c.Respond(cmd.Context(), args[0], api.Respond{Operator: operator, Challenge: f.challenge, Reason: f.reason})
+				r, err := c.Respond(cmd.Context(), args[0], api.Respond{
+					Operator: operator, Challenge: f.challenge, Confirmed: f.confirmed,
+					Reason: s.Reason, Ticket: s.Ticket, Verification: s.Verification, Override: s.Override,
+				})
 				if err != nil {
 					return err
 				}
@@ -70,7 +83,11 @@ the card a try.`,
 		}),
 	}
 	cmd.Flags().StringVar(&f.challenge, "challenge", "", "the `challenge` that the card shows, in hex")
-	cmd.Flags().StringVar(&f.reason, "reason", "", "`why`: a ticket number, for instance")
+	cmd.Flags().BoolVar(&f.confirmed, "confirmed", false, "the challenge was read again, after challenge-suspicious")
+	cmd.Flags().StringVar(&f.start.Reason, "reason", "", "`why`: a ticket number, for instance")
+	cmd.Flags().StringVar(&f.start.Ticket, "ticket", "", "the help desk's own `reference`")
+	cmd.Flags().StringVar(&f.start.Verification, "verification", "", "`how` you made sure of the holder: call-back, video, manager, code or document")
+	cmd.Flags().StringVar(&f.start.Override, "override", "", "`why` a supervisor goes on beyond the card's attempts")
 	cmd.Flags().StringVar(&f.Operator, "operator", os.Getenv("LATCHKEY_OPERATOR"), "`operator` on whose behalf, where the client is none itself (LATCHKEY_OPERATOR)")
 	f.add(cmd)
 	return cmd
@@ -79,6 +96,9 @@ the card a try.`,
 func writeResponse(w io.Writer, r api.Response) {
 	field(w, "response", "%s", r.Grouped)
 	field(w, "spoken", "%s", r.Spoken)
+	for _, warning := range r.Warnings {
+		field(w, "warning", "%s", warning)
+	}
 }
 
 // unblocking leads a person at a terminal through a process.
@@ -101,6 +121,11 @@ func (u *unblocking) lead(ctx context.Context, s api.StartUnblock) (err error) {
 	if err := u.print(p, func(w io.Writer) { writeProcess(w, p) }); err != nil {
 		return err
 	}
+	if p.State == waiting {
+		if p, err = u.approved(ctx, p); err != nil || p.State != started {
+			return err
+		}
+	}
 	u.note("\nMake sure that this is whom you are speaking to.")
 	r, err := u.answer(ctx, p)
 	if err != nil || r == nil {
@@ -122,6 +147,27 @@ func (u *unblocking) lead(ctx context.Context, s api.StartUnblock) (err error) {
 	return nil
 }
 
+// approved waits until a second person has decided, or nobody did in time. It looks
+// every two seconds.
+func (u *unblocking) approved(ctx context.Context, p api.Unblock) (api.Unblock, error) {
+	u.note("\nA %s has to approve it, until %s: latchkey process waiting, then latchkey process approve %s", p.Approval, p.ExpiresAt.Local().Format(time.TimeOnly), p.ID)
+	digits := p.ChallengeDigits
+	for p.State == waiting {
+		select {
+		case <-ctx.Done():
+			return p, errors.Join(ctx.Err(), u.cancel(ctx, p.ID))
+		case <-time.After(2 * time.Second):
+		}
+		var err error
+		if p, err = u.client.Unblock(ctx, p.ID); err != nil {
+			return p, err
+		}
+	}
+	p.ChallengeDigits = digits
+	u.note("It is %s. %s: %s", p.State, cmp.Or(p.Approver, "Nobody"), cmp.Or(p.Verdict, "decided nothing."))
+	return p, nil
+}
+
 // answer asks for the challenge until it is one. It gives nil where the person
 // gives up.
 func (u *unblocking) answer(ctx context.Context, p api.Unblock) (*api.Response, error) {
@@ -136,6 +182,17 @@ func (u *unblocking) answer(ctx context.Context, p api.Unblock) (*api.Response, 
 		}
 		r, err := u.client.AnswerUnblock(ctx, p.ID, api.Challenge{Challenge: challenge})
 		var no *api.Problem
+		if errors.As(err, &no) && no.Code == "challenge-suspicious" {
+			u.note("%s", no.Detail)
+			sure, asked := u.ask(ctx, "Does the card's screen show exactly this? [y/N] ")
+			if asked != nil {
+				return nil, asked
+			}
+			if !agrees(sure) {
+				continue
+			}
+			r, err = u.client.AnswerUnblock(ctx, p.ID, api.Challenge{Challenge: challenge, Confirmed: true})
+		}
 		if errors.As(err, &no) && strings.HasPrefix(no.Code, "challenge-") {
 			u.note("%s", no.Detail)
 			continue
@@ -178,6 +235,12 @@ func newProcess(a *app) *cobra.Command {
 		Args: cobra.NoArgs, RunE: a.group,
 	}
 	cmd.AddCommand(
+		newWaiting(a),
+		newVerdict(a, "approve ID", "Approve a process that waits for a second person", (*api.Client).ApproveUnblock),
+		newVerdict(a, "refuse ID", "Refuse a process that waits for a second person",
+			func(c *api.Client, ctx context.Context, id, _, reason string) (api.PendingUnblock, error) {
+				return c.RefuseUnblock(ctx, id, reason)
+			}),
 		a.process("get ID", "Show how a process stands", needs("ID"),
 			func(ctx context.Context, c *api.Client, args []string) (api.Unblock, error) {
 				return c.Unblock(ctx, args[0])
@@ -192,6 +255,92 @@ func newProcess(a *app) *cobra.Command {
 			}),
 	)
 	return cmd
+}
+
+func newWaiting(a *app) *cobra.Command {
+	var f clientFlags
+	cmd := &cobra.Command{
+		Use: "waiting", Short: "List the processes that wait for an approval that you may give", Args: cobra.NoArgs,
+		Long: `List the processes that wait for an approval that you may give: not those that you
+started, nor those for your own card.`,
+		RunE: a.do(func(cmd *cobra.Command, _ []string) error {
+			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
+				list, err := c.Approvals(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.print(list, func(w io.Writer) {
+					for _, p := range list.Approvals {
+						writeApproval(w, p)
+						_, _ = fmt.Fprintln(w)
+					}
+				})
+			})
+		}),
+	}
+	f.add(cmd)
+	return cmd
+}
+
+// newVerdict is a command that decides on a process that waits, with what was seen of
+// it and a reason.
+func newVerdict(a *app, use, short string, decide func(c *api.Client, ctx context.Context, id, statement, reason string) (api.PendingUnblock, error)) *cobra.Command {
+	var f clientFlags
+	var reason string
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: needs("ID"),
+		Long: short + `.
+
+It shows the process and asks whether that is what you decide on; --yes does not ask.
+What is decided on is bound to the statement that was shown: if the process should say
+something else meanwhile, it is refused.`,
+		RunE: a.do(func(cmd *cobra.Command, args []string) error {
+			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
+				list, err := c.Approvals(cmd.Context())
+				if err != nil {
+					return err
+				}
+				i := slices.IndexFunc(list.Approvals, func(p api.PendingUnblock) bool { return p.Unblock.ID == args[0] })
+				if i < 0 {
+					return fmt.Errorf("no process %s waits for a decision that you may make; latchkey process waiting lists those that do", args[0])
+				}
+				writeApproval(a.err, list.Approvals[i])
+				if yes, _ := cmd.Flags().GetBool("yes"); !yes {
+					if !a.interactive() {
+						return misuse("say --yes; without it this needs a terminal and no --json")
+					}
+					q := asker{bufio.NewReader(a.in), a.err}
+					answer, err := q.ask(cmd.Context(), fmt.Sprintf("\n%s? [y/N] ", short))
+					if err != nil || !agrees(answer) {
+						return err
+					}
+				}
+				p, err := decide(c, cmd.Context(), args[0], list.Approvals[i].Statement, reason)
+				if err != nil {
+					return err
+				}
+				return a.print(p, func(w io.Writer) { field(w, "state", "%s", p.Unblock.State) })
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "`why`, for the operator and the audit log")
+	cmd.Flags().Bool("yes", false, "do not ask")
+	f.add(cmd)
+	return cmd
+}
+
+func writeApproval(w io.Writer, p api.PendingUnblock) {
+	u := p.Unblock
+	writeProcess(w, u)
+	field(w, "asked for", "%s, by %s", u.Delegation, u.Client)
+	for _, more := range []struct{ name, value string }{
+		{"reason", u.Reason}, {"ticket", u.Ticket}, {"verified by", u.Verification}, {"override", u.Override},
+		{"statement", p.Statement}, {"until", u.ExpiresAt.Local().Format(time.DateTime)},
+	} {
+		if more.value != "" {
+			field(w, more.name, "%s", more.value)
+		}
+	}
 }
 
 // process is a command that does one thing to a process and shows it.
