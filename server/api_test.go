@@ -205,7 +205,6 @@ func TestRefusals(t *testing.T) {
 		string(unblock.ProcessNotWaiting):     "TestApproval",
 		string(unblock.ProcessRefused):        "TestApproval",
 		string(unblock.IdempotencyKeyReused):  "TestIdempotencyKey",
-		codeEntryUnproved:                     "TestAuditorsExportAndProve",
 		string(unblock.CardSourceUnavailable): "TestLive",
 	}
 	for _, test := range []struct {

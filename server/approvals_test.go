@@ -22,10 +22,6 @@ func TestApproval(t *testing.T) {
 			identity.Client{Name: "tool", Subject: "CN=tool,O=Example", Roles: []identity.Role{identity.Supervisor}, NamesOperators: true},
 			identity.Client{Name: "astrid", Subject: "CN=astrid,O=Example", Roles: []identity.Role{identity.Supervisor}, Operator: "u417"},
 		)
-		c.Operators = operators{
-			"anna": worldOperators()["anna"], "sven": worldOperators()["sven"],
-			"u417": {ID: "u417", Name: "Astrid Berg", Roles: []identity.Role{identity.Supervisor}},
-		}
 	})
 	w.stock()
 	const path = "/v1/unblocks"

@@ -75,7 +75,9 @@ func TestTokens(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			headers := slices.Concat(test.headers, []string{requestIDHeader, "this-one"})
-			a := w.call(test.client, "POST", respondPath, api.Respond{Challenge: "1603EBDF1C8A2E72", Operator: test.operator, Reason: "INC"}, headers...)
+			serial := strings.ReplaceAll(name, " ", "-")
+			w.must(http.StatusCreated, nil, "backend", "PUT", "/v1/cards/"+serial, aCard("gids"))
+			a := w.call(test.client, "POST", "/v1/cards/"+serial+"/response", api.Respond{Challenge: "1603EBDF1C8A2E72", Operator: test.operator, Reason: "INC"}, headers...)
 			if a.status != http.StatusOK {
 				t.Fatalf("%d %s", a.status, a.body)
 			}
@@ -371,7 +373,7 @@ func TestTokensOfDex(t *testing.T) {
 		{[]string{"Authorization", "Bearer " + service, operatorHeader, anna}, http.StatusOK, [3]string{"service", "anna", "own token, passed by the client"}},
 		{[]string{"Authorization", "Bearer " + service}, http.StatusForbidden, [3]string{"service", "", ""}},
 	} {
-		a := w.call("", "POST", respondPath, api.Respond{Challenge: "1603EBDF1C8A2E72", Reason: "INC"}, test.headers...)
+		a := w.call("", "POST", respondPath, api.Respond{Challenge: "1603EBDF1C8A2E72", Confirmed: true, Reason: "INC"}, test.headers...)
 		entries := w.entries()
 		e := entries[len(entries)-1]
 		if got := [3]string{e.Client, e.Operator, e.Delegation}; a.status != test.status || got != test.entry {

@@ -137,6 +137,7 @@ func worldOperators() operators {
 		"anna": {ID: "anna", Name: "Anna", Roles: []identity.Role{identity.Operator}},
 		"omar": {ID: "omar", Name: "Omar", Roles: []identity.Role{identity.Operator}},
 		"sven": {ID: "sven", Name: "Sven", Roles: []identity.Role{identity.Supervisor}},
+		"u417": {ID: "u417", Name: "Astrid Berg", Roles: []identity.Role{identity.Supervisor}}, // holds cards
 	}
 }
 

@@ -234,8 +234,8 @@ func (w *town) finish(t *testing.T, name string) {
 		counts[e.Card]++
 	}
 	for i := range chaosCards {
-		n, err := s.Unconfirmed(t.Context(), chaosSerial(i))
-		if err != nil || n != counts[chaosSerial(i)] {
+		standing, err := s.Standing(t.Context(), chaosSerial(i))
+		if n := standing.Unconfirmed; err != nil || n != counts[chaosSerial(i)] {
 			t.Errorf("%s: %d answers counted, %v; the log has %d", chaosSerial(i), n, err, counts[chaosSerial(i)])
 		}
 	}
@@ -269,7 +269,7 @@ func (w *town) print(t *testing.T, name string) {
 }
 
 // openToAll is the configuration of a node that turns nobody away.
-const openToAll = "limits: {requests_per_second: 100000, burst: 100000}\n"
+const openToAll = "limits: {requests_per_second: 100000, burst: 100000, per_operator: none, per_card: none}\n"
 
 // TestChaosOneNode harms a node with an SQLite database in every way that there is,
 // under load.

@@ -162,7 +162,7 @@ func (l load) run() (loaded, error) {
 // ask asks for one answer and gives the process that it was given in, or tells
 // that it was turned away as overloaded.
 func ask(client *http.Client, url, serial string) (id string, away bool, err error) {
-	body, err := json.Marshal(api.Respond{Challenge: "1603EBDF1C8A2E72", Operator: "anna", Reason: "overload"})
+	body, err := json.Marshal(api.Respond{Challenge: "1603EBDF1C8A2E72", Confirmed: true, Operator: "anna", Reason: "overload"})
 	if err != nil {
 		return "", false, err
 	}

@@ -242,7 +242,7 @@ func TestMetrics(t *testing.T) {
 	a, _, inside := observed(t)
 	a.register(t, card.TDES3, "SERIAL-TO-HIDE")
 	backend := a.as(t, "identity-manager")
-	body := api.Respond{Challenge: "1603EBDF1C8A2E72", Operator: "anna", Reason: "reason-to-hide"}
+	body := api.Respond{Challenge: "1603EBDF1C8A2E72", Confirmed: true, Operator: "anna", Reason: "reason-to-hide"}
 	call[api.Response](t, backend, http.MethodPost, "/v1/cards/SERIAL-TO-HIDE/response", body)
 	refused(t, backend, http.MethodPost, "/v1/cards/SERIAL-UNKNOWN/response", body)
 

@@ -25,7 +25,7 @@ func TestOutage(t *testing.T) {
 	respond := func(t *testing.T) (status int, response string) {
 		t.Helper()
 		const path = "/v1/cards/OUTAGE-1/response"
-		body := api.Respond{Operator: "anna", Challenge: "0123 4567 89AB CDEF", Reason: reason}
+		body := api.Respond{Operator: "anna", Challenge: "0123 4567 89AB CDEF", Confirmed: true, Reason: reason}
 		status, answer := backend.send(t, http.MethodPost, path, body)
 		var both struct{ Response, Code string }
 		if err := json.Unmarshal(answer, &both); err != nil {

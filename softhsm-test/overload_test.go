@@ -55,7 +55,7 @@ func TestOverload(t *testing.T) {
 	}
 	a := prepareAppliance(t)
 	fault := faultmodule.Start(t, a.token.Module)
-	a.writeConfig(t, fault.Path, "limits: {requests_per_second: 1000000, burst: 1000000}")
+	a.writeConfig(t, fault.Path, "limits: {requests_per_second: 1000000, burst: 1000000, per_operator: none, per_card: none}")
 	a.start(t)
 	var serials []string
 	for i := range 64 {

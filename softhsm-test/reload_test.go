@@ -50,7 +50,11 @@ func TestWhoMayActIsReadAgain(t *testing.T) {
 	}
 	anna, carl := a.as(t, "anna"), a.as(t, "carl")
 	body := api.StartUnblock{Card: "AGAIN-1", Reason: reason}
-	started := func(c *caller) { t.Helper(); call[api.Unblock](t, c, http.MethodPost, "/v1/unblocks", body) }
+	started := func(c *caller) { // and over again, so that the card is free for the next
+		t.Helper()
+		u := call[api.Unblock](t, c, http.MethodPost, "/v1/unblocks", body)
+		call[api.Unblock](t, c, http.MethodPost, "/v1/unblocks/"+u.ID+"/cancel", nil)
+	}
 	unknown := func(c *caller) {
 		t.Helper()
 		if p := refused(t, c, http.MethodPost, "/v1/unblocks", body); p.Code != "client-unknown" {

@@ -3,6 +3,7 @@ package softhsmtest_test
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"io/fs"
 	"net/http"
 	"os"
@@ -102,8 +103,8 @@ func TestStopAndStartAgain(t *testing.T) {
 	backend, administrator := a.as(t, "identity-manager"), a.as(t, "administrator")
 	a.register(t, card.TDES3, "GIDS-1")
 	c := issueCard(t, card.TDES3, "GIDS-1")
-	started := call[api.Unblock](t, backend, http.MethodPost, "/v1/unblocks", api.StartUnblock{Card: "GIDS-1", Operator: "anna", Reason: reason}).ID
 	answer := call[api.Response](t, backend, http.MethodPost, "/v1/cards/GIDS-1/response", api.Respond{Operator: "anna", Challenge: typedChallenge(t, c), Reason: reason})
+	started := call[api.Unblock](t, backend, http.MethodPost, "/v1/unblocks", api.StartUnblock{Card: "GIDS-1", Operator: "anna", Reason: reason}).ID
 
 	for _, end := range []struct {
 		name string
@@ -122,11 +123,51 @@ func TestStopAndStartAgain(t *testing.T) {
 		}
 	}
 
-	// Processes from before go on.
+	// Processes from before go on. A call is sent again whose answer was lost when the
+	// server was killed: it gives what it gave, and the card takes it.
 	challenge := typedChallenge(t, c)
-	setPIN(t, c, call[api.Response](t, backend, http.MethodPost, "/v1/unblocks/"+started+"/response", api.Challenge{Challenge: challenge}).Grouped, "583920")
+	again := func() api.Response {
+		t.Helper()
+		return keyed[api.Response](t, backend, "lost", "/v1/unblocks/"+started+"/response", api.Challenge{Challenge: challenge})
+	}
+	first := again()
+	a.signal(t, syscall.SIGKILL)
+	a.start(t)
+	backend.client.CloseIdleConnections()
+	second := again()
+	if first.Response != second.Response || first.Repeated || !second.Repeated || first.Attempts.Unconfirmed != second.Attempts.Unconfirmed {
+		t.Errorf("before the server was killed %+v, and after %+v", first, second)
+	}
+	setPIN(t, c, second.Grouped, "583920")
 	if got := call[api.Unblock](t, backend, http.MethodPost, "/v1/unblocks/"+answer.Unblock+"/complete", api.Complete{Outcome: "failed"}); got.State != "failed" {
 		t.Errorf("a response given before the server was killed is completed as %+v", got)
 	}
 	a.stop(t)
+}
+
+// keyed is call, by POST and under an idempotency key.
+func keyed[Out any](t *testing.T, c *caller, key, path string, in any) (out Out) {
+	t.Helper()
+	body, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.url+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", api.JSON)
+	r.Header.Set("Idempotency-Key", key)
+	answer, err := c.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("POST %s: %s", path, answer.Status)
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

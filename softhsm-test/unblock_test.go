@@ -186,6 +186,7 @@ func TestBadInput(t *testing.T) {
 	a := newAppliance(t)
 	backend, administrator := a.as(t, "identity-manager"), a.as(t, "administrator")
 	a.register(t, card.TDES3, "good")
+	a.register(t, card.TDES3, "open")
 	a.register(t, card.TDES3, "revoked", func(c *api.Card) { c.State = "revoked" })
 	a.register(t, card.TDES3, "holder-left", func(c *api.Card) { c.Holder.State = "left" })
 	a.register(t, card.TDES3, "of-anna", func(c *api.Card) { c.Holder.ID = "anna" })
@@ -195,15 +196,16 @@ func TestBadInput(t *testing.T) {
 	a.register(t, card.TDES3, "use-case-off", func(c *api.Card) { c.Type = "off" })
 
 	const good = "1603 EBDF 1C8A 2E72"
-	start := func() string {
-		return call[api.Unblock](t, backend, http.MethodPost, "/v1/unblocks", api.StartUnblock{Card: "good", Operator: "anna", Reason: reason}).ID
+	start := func(serial string) string {
+		return call[api.Unblock](t, backend, http.MethodPost, "/v1/unblocks", api.StartUnblock{Card: serial, Operator: "anna", Reason: reason}).ID
 	}
 	answer := func(id string) string {
-		call[api.Response](t, backend, http.MethodPost, "/v1/unblocks/"+id+"/response", api.Challenge{Challenge: good})
+		call[api.Response](t, backend, http.MethodPost, "/v1/unblocks/"+id+"/response", api.Challenge{Challenge: good, Confirmed: true})
 		return id
 	}
-	started, answered, cancelled, finished, failed := start(), answer(start()), start(), answer(start()), answer(start())
+	cancelled := start("good")
 	call[api.Unblock](t, backend, http.MethodPost, "/v1/unblocks/"+cancelled+"/cancel", nil)
+	started, answered, finished, failed := start("open"), answer(start("good")), answer(start("good")), answer(start("good"))
 	call[api.Unblock](t, backend, http.MethodPost, "/v1/unblocks/"+finished+"/complete", api.Complete{Outcome: "pin-changed"})
 	call[api.Unblock](t, backend, http.MethodPost, "/v1/unblocks/"+failed+"/complete", api.Complete{Outcome: "failed"})
 

@@ -179,7 +179,7 @@ func unblockTier(ctx context.Context, t task) (_ figures, err error) {
 	desk, err := unblock.New(unblock.Config{
 		Cards: s, Profiles: b, Operators: b, Policy: decide, Keys: b, HSM: token, Ledger: s,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
-		Lifetime: time.Minute, Now: time.Now, NewID: uuid.NewString,
+		Lifetime: time.Minute, ApprovalLifetime: time.Minute, Now: time.Now, NewID: uuid.NewString,
 	})
 	if err != nil {
 		return figures{}, err
