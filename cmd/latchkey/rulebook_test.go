@@ -24,7 +24,7 @@ func TestPolicyOfficers(t *testing.T) {
 	}
 	unblock := func(word string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "latchkey", "unblock", "DEMO-0001", "--challenge", "1603EBDF1C8A2E72", "--reason", "x", "--server", server.url,
+		cmd := exec.CommandContext(t.Context(), "latchkey", "unblock", "DEMO-0001", "--challenge", "1603EBDF1C8A2E72", "--confirmed", "--reason", "x", "--server", server.url,
 			"--client", filepath.Join(server.dir, "clients", "anna.yaml"))
 		if out, _ := cmd.CombinedOutput(); !strings.Contains(string(out), word) {
 			t.Errorf("unblock does not say %q:\n%s", word, out)
