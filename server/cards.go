@@ -27,6 +27,13 @@ func (s *Server) getCard(c echo.Context) error {
 	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()
+	if caller := who(c); caller.Operator != nil {
+		seen, err := s.Desk.Look(ctx, caller, serial)
+		if err != nil {
+			return err
+		}
+		return reply(c, http.StatusOK, cardBody(seen.Card))
+	}
 	found, err := s.Live.Card(ctx, serial)
 	switch {
 	case errors.Is(err, card.ErrNotFound):
@@ -51,8 +58,12 @@ func (s *Server) findCards(c echo.Context) error {
 		}
 		query.Unconfirmed = &store.Unconfirmed{Source: found.Source, Since: found.StartedAt}
 	}
+	query.Keep = s.Desk.Sees(ctx, who(c))
 	found, next, err := s.Directory.FindCards(ctx, query)
+	var no *unblock.Refusal
 	switch {
+	case errors.As(err, &no):
+		return no
 	case errors.Is(err, store.ErrQuery): // the text was looked at, so it is the cursor
 		return noSuchPage()
 	case err != nil:

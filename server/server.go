@@ -63,6 +63,8 @@ type Desk interface {
 	Pending(ctx context.Context, caller unblock.Caller) ([]unblock.Pending, error)
 	Approve(ctx context.Context, caller unblock.Caller, id, statement, reason string) (unblock.Pending, error)
 	Refuse(ctx context.Context, caller unblock.Caller, id, reason string) (unblock.Pending, error)
+	Look(ctx context.Context, caller unblock.Caller, serial string) (unblock.Outlook, error)
+	Sees(ctx context.Context, caller unblock.Caller) func(card.Card) (bool, error)
 }
 
 // Directory keeps cards and card types, as *store.Store does. It gives

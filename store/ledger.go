@@ -305,6 +305,25 @@ func (s *Store) WaitingProcesses(ctx context.Context, now time.Time) ([]unblock.
 	return list, s.unread("list processes that wait", err)
 }
 
+// maxOpen is how many processes of a card OpenProcesses lists.
+const maxOpen = 50
+
+// OpenProcesses lists the card's processes that are under way, and those that were
+// answered, have no outcome and still count; the oldest first. Only the one that was
+// begun last can be under way.
+func (s *Store) OpenProcesses(ctx context.Context, serial string, now time.Time) ([]unblock.Process, error) {
+	rows, err := s.readers.QueryContext(ctx, `SELECT `+processColumns+` FROM processes
+		WHERE card = ?1 AND challenge <> '' AND state = 'answered' AND answer > (SELECT given - count FROM unconfirmed WHERE card = ?1)
+		UNION ALL SELECT `+processColumns+` FROM processes
+		WHERE id = (SELECT latest FROM unconfirmed WHERE card = ?1) AND state IN ('waiting', 'started') AND expires_at > ?2
+		ORDER BY started_at, id LIMIT ?3`, serial, micros(now), maxOpen)
+	if err != nil {
+		return nil, s.unread("list the open processes of card "+serial, err)
+	}
+	list, err := collect(rows, scanProcess)
+	return list, s.unread("list the open processes of card "+serial, err)
+}
+
 // Standing tells what is known of a card's processes: of the latest, who has it and
 // since when. It is the zero value for a card that had none.
 func (s *Store) Standing(ctx context.Context, serial string) (unblock.Standing, error) {

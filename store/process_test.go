@@ -223,3 +223,35 @@ func TestCharges(t *testing.T) {
 		t.Errorf("%d audit entries, want 28", len(logged))
 	}
 }
+
+// Of a card's processes those are open that are under way or whose response still
+// counts.
+func TestOpenProcesses(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	open := func(at time.Time) (ids []string) {
+		for _, p := range must[[]unblock.Process](t)(s.OpenProcesses(ctx, "c1", at)) {
+			ids = append(ids, p.ID)
+		}
+		return ids
+	}
+	apply := func(c unblock.Change, later time.Duration) {
+		t.Helper()
+		c.Process.StartedAt, c.Process.ExpiresAt = c.Process.StartedAt.Add(later), c.Process.ExpiresAt.Add(later)
+		if err := s.Apply(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := open(moment); len(got) != 0 {
+		t.Errorf("of a card that nobody unblocked %v are open", got)
+	}
+	apply(answered("p1", "c1", 0), 0)
+	apply(answered("p2", "c1", 0), time.Second)
+	apply(answered("p3", "c1", 0), 2*time.Second)
+	apply(answered("other", "c2", 0), 0)
+	apply(start("p4", "c1"), 3*time.Second)
+	same(t, "open", strings.Join(open(moment), " "), "p1 p2 p3 p4")
+	same(t, "open once the last expired", strings.Join(open(moment.Add(time.Hour)), " "), "p1 p2 p3")
+	apply(worked("p2", "c1"), time.Second)
+	same(t, "open once the second worked", strings.Join(open(moment), " "), "p3 p4")
+	same(t, "unconfirmed", must[unblock.Standing](t)(s.Standing(ctx, "c1")).Unconfirmed, 1)
+}

@@ -135,6 +135,9 @@ type Ledger interface {
 	// oldest first, a few hundred at most.
 	WaitingProcesses(ctx context.Context, now time.Time) ([]Process, error)
 	Standing(ctx context.Context, serial string) (Standing, error)
+	// OpenProcesses lists the card's processes that are under way, and those answered
+	// without an outcome whose responses still count; the oldest first, a few dozen at most.
+	OpenProcesses(ctx context.Context, serial string, now time.Time) ([]Process, error)
 	// AnsweredBefore tells whether the card's challenge, in hex, was answered before in
 	// another process than the one named.
 	AnsweredBefore(ctx context.Context, serial, challenge, except string) (bool, error)

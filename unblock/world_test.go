@@ -315,6 +315,18 @@ func (l *ledger) Standing(context.Context, string) (unblock.Standing, error) {
 	return unblock.Standing{Unconfirmed: l.unconfirmed, Latest: l.processes[l.latest]}, l.countErr
 }
 
+func (l *ledger) OpenProcesses(_ context.Context, serial string, now time.Time) ([]unblock.Process, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var list []unblock.Process
+	for _, p := range l.processes {
+		if p.Card == serial && (p.State == unblock.Answered || p.Holds("", now)) {
+			list = append(list, p)
+		}
+	}
+	return list, l.findErr
+}
+
 func (l *ledger) AnsweredBefore(_ context.Context, serial, challenge, except string) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -122,6 +122,15 @@ func (g *registry) WaitingProcesses(context.Context, time.Time) ([]unblock.Proce
 	return nil, nil
 }
 
+func (g *registry) OpenProcesses(_ context.Context, serial string, now time.Time) (open []unblock.Process, err error) {
+	for _, p := range g.processes {
+		if p.Card == serial && (p.State == unblock.Answered || p.Holds("", now)) {
+			open = append(open, p)
+		}
+	}
+	return open, g.fault
+}
+
 func (g *registry) Standing(context.Context, string) (unblock.Standing, error) {
 	return unblock.Standing{Unconfirmed: g.unconfirmed, Latest: g.processes[g.latest]}, nil
 }
