@@ -65,7 +65,15 @@ func TestApproval(t *testing.T) {
 	if s := approved.Unblock; s.State != "started" || s.Approver != "sven" || s.Verdict != "known to me" || s.ExpiresAt.Sub(w.clock.Now()) != 15*time.Minute {
 		t.Errorf("approved: %+v", s)
 	}
-	refused(409, unblock.ProcessNotWaiting, "sven", "POST", path+"/"+u.ID+"/approve", approve)
+	// The same again is the same, and is written down once; anything else comes too late.
+	entries := len(w.entries())
+	var again api.PendingUnblock
+	w.must(http.StatusOK, &again, "sven", "POST", path+"/"+u.ID+"/approve", approve)
+	if !again.Unblock.ExpiresAt.Equal(approved.Unblock.ExpiresAt) || len(w.entries()) != entries {
+		t.Errorf("approved again: %+v", again)
+	}
+	refused(409, unblock.ProcessNotWaiting, "sven", "POST", path+"/"+u.ID+"/approve", api.ApproveUnblock{Statement: seen.Statement, Reason: "another"})
+	refused(409, unblock.ProcessNotWaiting, "sven", "POST", path+"/"+u.ID+"/refuse", api.RefuseUnblock{Reason: "known to me"})
 	var r api.Response
 	w.must(http.StatusOK, &r, "backend", "POST", path+"/"+u.ID+"/response", api.Challenge{Challenge: "1603EBDF1C8A2E72"})
 	w.must(http.StatusOK, nil, "backend", "POST", path+"/"+u.ID+"/complete", api.Complete{Outcome: "pin-changed"})

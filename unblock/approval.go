@@ -47,7 +47,8 @@ func (d *Desk) Pending(ctx context.Context, caller Caller) ([]Pending, error) {
 // Approve lets a process start that waits for approval. The hash is that of the
 // statement that the caller saw. The answer runs every check again.
 func (d *Desk) Approve(ctx context.Context, caller Caller, id, hash, reason string) (Pending, error) {
-	return d.judge(ctx, caller, id, audit.UnblockApprove, func(pending Pending, p *Process) *Refusal {
+	done := func(p Process) bool { return p.Approved != "" && p.Approved == hash && p.Verdict == reason }
+	return d.judge(ctx, caller, id, audit.UnblockApprove, done, func(pending Pending, p *Process) *Refusal {
 		if hash != pending.Statement {
 			return refuse(ApprovalHash, "This is not the hash of what the process asks for. Look at it again.")
 		}
@@ -59,14 +60,18 @@ func (d *Desk) Approve(ctx context.Context, caller Caller, id, hash, reason stri
 
 // Refuse ends a process that waits for approval.
 func (d *Desk) Refuse(ctx context.Context, caller Caller, id, reason string) (Pending, error) {
-	return d.judge(ctx, caller, id, audit.UnblockRefuse, func(_ Pending, p *Process) *Refusal {
+	done := func(p Process) bool { return p.State == Refused && p.Verdict == reason }
+	return d.judge(ctx, caller, id, audit.UnblockRefuse, done, func(_ Pending, p *Process) *Refusal {
 		p.State, p.FinishedAt, p.Verdict = Refused, d.Now(), reason
 		return nil
 	})
 }
 
-// judge makes a second person's decision durable.
-func (d *Desk) judge(ctx context.Context, caller Caller, id string, action audit.Action, move func(Pending, *Process) *Refusal) (Pending, error) {
+// judge makes a second person's decision durable. One that this person made before,
+// in the same words, is done: nothing is written again.
+func (d *Desk) judge(
+	ctx context.Context, caller Caller, id string, action audit.Action, done func(Process) bool, move func(Pending, *Process) *Refusal,
+) (Pending, error) {
 	now := d.Now()
 	entry := audit.Entry{Time: now, Action: action, Process: id}
 	caller.sign(&entry)
@@ -85,6 +90,10 @@ func (d *Desk) judge(ctx context.Context, caller Caller, id string, action audit
 		no = unknownProcess()
 	default:
 		pending, no = d.mayJudge(ctx, caller, p)
+	}
+	repeated := func(p Process) bool { return p.Approver != nil && p.Approver.ID == caller.Operator.ID && done(p) }
+	if no == nil && repeated(p) {
+		return pending, nil
 	}
 	if no == nil {
 		entry.Card, entry.Reason = p.Card, p.Reason
@@ -105,6 +114,10 @@ func (d *Desk) judge(ctx context.Context, caller Caller, id string, action audit
 	entry.Outcome = audit.Permit
 	entry.Detail = fmt.Sprintf("asked for by operator %s, statement %s: %s", p.Operator, pending.Statement, p.Verdict)
 	if err := d.Ledger.Apply(ctx, Change{Process: p, From: from, Entry: entry}); err != nil {
+		if now, found := d.Ledger.Process(ctx, id); errors.Is(err, ErrConflict) && found == nil && repeated(now) {
+			pending.Process = now
+			return pending, nil
+		}
 		return Pending{}, d.refused(ctx, entry, notWritten(err), nil)
 	}
 	pending.Process = p
