@@ -144,7 +144,7 @@ hsm:
 cards: {max_age: none}
 log: {level: warn}
 %s
-limits: {requests_per_second: 10000000, burst: 10000000, per_operator: none, per_card: none}
+limits: {requests_per_second: 10000000, burst: 10000000, per_operator: none, per_card: none, in_progress: 1024}
 clients:
   - {name: bench, subject: CN=bench, roles: [backend], names_operators: true}
 operators:

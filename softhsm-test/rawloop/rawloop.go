@@ -65,8 +65,13 @@ func New(module, token, key string) (*Loop, error) {
 		return nil, fmt.Errorf("load %s", module)
 	}
 	var err error
-	if r.session, err = open(r.ctx, token); err != nil {
-		return nil, err
+	for tries := 0; ; tries++ {
+		if r.session, err = open(r.ctx, token); err == nil {
+			break
+		} else if tries == 20 {
+			return nil, err
+		}
+		time.Sleep(10 * time.Millisecond) // another process is at the token's files
 	}
 	if err := r.ctx.FindObjectsInit(r.session, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_LABEL, key)}); err != nil {
 		return nil, fmt.Errorf("look for key: %w", err)
