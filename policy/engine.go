@@ -133,6 +133,7 @@ func (e *Engine) Decide(ctx context.Context, r Request) (Decision, error) {
 	}
 	request, found := e.unblock.words.translate(r)
 	d, err := e.decide(ctx, e.unblock, request, found)
+	d.Counts = err == nil && e.unblock.words.has("unconfirmed")
 	if r.Approver != nil {
 		d.Approval = "" // what one approval does not satisfy, another will not
 	}

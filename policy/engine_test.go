@@ -218,6 +218,17 @@ when { context.time == {hour: 9, minute: 30, weekday: 4, date: "2026-12-24"} };`
 	}
 }
 
+// A decision tells whether it may hang on the card's count.
+func TestCounts(t *testing.T) {
+	const counting = `@id("few") @reason("Few.") forbid (principal, action == Action::"unblock", resource) when { context.unconfirmed > 9 };`
+	for text, want := range map[string]bool{seen + permitAll: false, seen + permitAll + counting: true} {
+		got, err := load(t, map[string]string{"a.cedar": text}).Decide(t.Context(), request())
+		if err != nil || !got.Allow || got.Counts != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+}
+
 // A policy that breaks at run time denies, though another one permits.
 func TestBrokenPolicyFailsClosed(t *testing.T) {
 	const overflow = "when { 9223372036854775807 + 1 > 0 };"

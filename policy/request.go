@@ -77,6 +77,8 @@ type Decision struct {
 	// policy that forbids. Empty where the request is permitted, and where no
 	// approval would help.
 	Approval identity.Role
+	// Counts tells that policies of the set ask how many responses are unconfirmed.
+	Counts bool
 	// Version is the fingerprint of the policy set.
 	Version string
 }

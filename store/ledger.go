@@ -193,6 +193,8 @@ func (tx *tx) claim(c unblock.Change) error {
 		return unblock.ErrBusy
 	case c.Answer && c.MaxUnconfirmed != 0 && count >= c.MaxUnconfirmed:
 		return unblock.ErrAttempts
+	case c.Grounds != nil && c.Grounds.Counted && count != c.Grounds.Unconfirmed:
+		return unblock.ErrGrounds
 	}
 	given := 0
 	if c.Answer {
@@ -229,11 +231,11 @@ func (tx *tx) stand(g unblock.Grounds) error {
 	case err != nil:
 		return err
 	}
-	var profile string
+	var name, profile string
 	var on []byte
 	var key sql.NullString
-	err = tx.QueryRow(`SELECT profile, unblock_remote, (SELECT state FROM key_records WHERE key = ?2 AND version = ?3)
-		FROM card_types WHERE id = ?1`, g.Type.ID, g.Master, g.Version).Scan(&profile, &on, &key)
+	err = tx.QueryRow(`SELECT name, profile, unblock_remote, (SELECT state FROM key_records WHERE key = ?2 AND version = ?3)
+		FROM card_types WHERE id = ?1`, g.Type.ID, g.Master, g.Version).Scan(&name, &profile, &on, &key)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return unblock.ErrGrounds
@@ -244,7 +246,8 @@ func (tx *tx) stand(g unblock.Grounds) error {
 	if err := json.Unmarshal(on, &switches); err != nil {
 		return fmt.Errorf("switches of card type %s: %w", g.Type.ID, err)
 	}
-	if !sameCard(c, g.Card) || profile != g.Type.Profile || !maps.Equal(switches, g.Type.UnblockRemote) ||
+	// Policies are told of the source, which makes no other card, and of the type's name.
+	if !sameCard(c, g.Card) || c.Source != g.Card.Source || name != g.Type.Name || profile != g.Type.Profile || !maps.Equal(switches, g.Type.UnblockRemote) ||
 		key.Valid && !custody.State(key.String).Answers() {
 		return unblock.ErrGrounds
 	}

@@ -327,6 +327,14 @@ func TestGroundsStand(t *testing.T) {
 			c.State = "revoked"
 			must[store.Result](t)(s.PutCard(t.Context(), c, entry))
 		}, unblock.ErrGrounds},
+		"card confirmed by another source": {func(t *testing.T, s *store.Store) {
+			c := sampleCard("c1")
+			c.Source = "another"
+			must[store.Result](t)(s.PutCard(t.Context(), c, entry))
+		}, unblock.ErrGrounds},
+		"type renamed": {func(t *testing.T, s *store.Store) {
+			must[store.Result](t)(s.PutCardType(t.Context(), card.Type{ID: "employee", Name: "Guest", Profile: "gids", UnblockRemote: map[string]bool{"blocked": true}, UpdatedAt: moment}, entry))
+		}, unblock.ErrGrounds},
 		"use case switched off": {func(t *testing.T, s *store.Store) {
 			must[store.Result](t)(s.PutCardType(t.Context(), card.Type{ID: "employee", Name: "Employee", Profile: "gids", UpdatedAt: moment}, entry))
 		}, unblock.ErrGrounds},
@@ -352,6 +360,22 @@ func TestGroundsStand(t *testing.T) {
 		})
 	}
 	s := newStore(t)
+	must[store.Result](t)(s.PutCard(t.Context(), sampleCard("c1"), entry))
+	must[store.Result](t)(s.PutCardType(t.Context(), card.Type{ID: "employee", Name: "Employee", Profile: "gids", UpdatedAt: moment}, entry))
+	for i, test := range []struct {
+		counted bool
+		count   int // that policies saw
+		want    error
+	}{{true, 0, nil}, {true, 0, unblock.ErrGrounds}, {false, 0, nil}, {true, 1, unblock.ErrGrounds}, {true, 2, nil}} {
+		c := answered(fmt.Sprintf("p%d", i), "c1", 0)
+		c.Grounds = &unblock.Grounds{
+			Card: sampleCard("c1"), Type: card.Type{ID: "employee", Name: "Employee", Profile: "gids"}, Counted: test.counted, Unconfirmed: test.count,
+		}
+		if err := s.Apply(t.Context(), c); !errors.Is(err, test.want) {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+	s = newStore(t)
 	c := answered("p1", "nobody", 0)
 	c.Grounds = &unblock.Grounds{Card: sampleCard("nobody")}
 	if err := s.Apply(t.Context(), c); !errors.Is(err, unblock.ErrGrounds) {

@@ -516,7 +516,10 @@ func (d *Desk) auditDurable(ctx context.Context, a *attempt) *Refusal {
 	err := d.Ledger.Apply(ctx, Change{
 		Process: a.process, From: before.Revision, Repeat: a.repeat,
 		Answer: !a.repeat, MaxUnconfirmed: a.limit(), Again: a.typed.Confirmed,
-		Grounds: &Grounds{Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version},
+		Grounds: &Grounds{
+			Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version,
+			Counted: a.decision.Counts && !a.repeat, Unconfirmed: a.standing.Unconfirmed,
+		},
 		Charges: charges, Entry: entry,
 	})
 	if err == nil {

@@ -496,6 +496,31 @@ func TestFoundBySpelling(t *testing.T) {
 	}
 }
 
+// Where policies ask for the card's count, one that was raised while the HSM worked is
+// put before them: many answers at once are not each taken for the first.
+func TestCountThatChangesMeanwhile(t *testing.T) {
+	for _, counts := range []bool{true, false} {
+		w, c := newWorld(t), backend()
+		w.decision.Counts = counts
+		w.hsm.during = func() { w.unconfirmed = 1 }
+		w.ledger.stands = func(g unblock.Grounds) bool { return !g.Counted || g.Unconfirmed == w.unconfirmed }
+		if _, err := w.desk.Respond(t.Context(), c.caller, c.begin, unblock.Typed{Challenge: c.challenge}); err != nil {
+			t.Fatal(err)
+		}
+		want := []int{0, 1}
+		if !counts {
+			want = want[:1]
+		}
+		var asked []int
+		for _, r := range w.asked {
+			asked = append(asked, r.Unconfirmed)
+		}
+		if !slices.Equal(asked, want) {
+			t.Errorf("policies that ask for the count (%v) were told %v, want %v", counts, asked, want)
+		}
+	}
+}
+
 // What is taken away while the HSM works is not answered for any more.
 func TestGroundsThatChangeMeanwhile(t *testing.T) {
 	for name, test := range map[string]struct {

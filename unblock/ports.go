@@ -29,7 +29,7 @@ var (
 	ErrCardSource = errors.New("the source of card data cannot be asked")
 	// ErrGrounds says that what the checks were passed on was changed by somebody
 	// else meanwhile.
-	ErrGrounds = errors.New("the card, its type or its master key was changed meanwhile")
+	ErrGrounds = errors.New("the card, its type, its count or its master key was changed meanwhile")
 )
 
 // Cards finds card data. It gives card.ErrNotFound for what is not there, and
@@ -107,6 +107,10 @@ type Grounds struct {
 	// it does not answer.
 	Master  string
 	Version int
+	// Counted tells that policies were asked about Unconfirmed, the card's count, which
+	// has to be the same still.
+	Counted     bool
+	Unconfirmed int
 }
 
 // Standing is what is known of a card's processes.
