@@ -2,7 +2,6 @@ package rulebook_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/mattn/go-sqlite3"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -224,29 +222,21 @@ func TestNotChanged(t *testing.T) {
 	}
 }
 
-// insert puts a version into the database by hand.
+// insert puts a version into the database as no rulebook would.
 func (w *world) insert(number int, text string, approvals ...string) {
 	w.t.Helper()
 	s := rulebook.Statement{
 		Header:   dualcontrol.Header{ID: fmt.Sprintf("hand-%d", number), Proposer: "olga", Approvals: 1, CreatedAt: moment, ExpiresAt: moment},
 		Policies: []policy.Source{{Name: "x.cedar", Text: text}},
 	}
-	db, err := sql.Open("sqlite3", w.path)
+	p := dualcontrol.Proposal{Kind: dualcontrol.Policies, Header: s.Header, Text: s.Canonical(), Progress: dualcontrol.Progress{State: dualcontrol.Executed, Revision: 1}}
+	for _, officer := range approvals {
+		p.Approved = append(p.Approved, dualcontrol.Approval{Officer: officer, Hash: p.Hash(), At: moment})
+	}
+	err := w.store.KeepPolicies(w.t.Context(), rulebook.Change{Proposal: &p, Effect: &rulebook.Record{Number: number, Fingerprint: "f", Proposal: s.ID, ActivatedAt: moment}})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer func() { _ = db.Close() }()
-	exec := func(query string, args ...any) {
-		if _, err := db.Exec(query, args...); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	exec(`INSERT INTO proposals (id, kind, statement, created_at, expires_at, state, ended_by, end_reason, result, revision)
-		VALUES (?, 'policy', ?, 0, 0, 'executed', '', '', '{}', 1)`, s.ID, s.Canonical())
-	for i, officer := range approvals {
-		exec(`INSERT INTO approvals (proposal, officer, place, hash, at) VALUES (?, ?, ?, ?, 0)`, s.ID, officer, i, dualcontrol.Hash(s.Canonical()))
-	}
-	exec(`INSERT INTO policy_versions (version, fingerprint, proposal, activated_at) VALUES (?, 'f', ?, 0)`, number, s.ID)
 }
 
 // A version that is broken, or was approved by nobody, takes no other's place; a node
