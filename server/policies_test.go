@@ -182,3 +182,44 @@ func TestPolicyDegraded(t *testing.T) {
 		t.Errorf("health %+v", health)
 	}
 }
+
+// Policies are tried on the decisions that were really made, and each that would have
+// gone another way is told with what it was about.
+func TestDryRun(t *testing.T) {
+	w := newWorld(t)
+	w.stock()
+	w.must(http.StatusCreated, nil, "anna", "POST", "/v1/unblocks", api.StartUnblock{Card: "GOOD", Reason: "ticket 4711"})
+	w.call("anna", "POST", "/v1/unblocks", api.StartUnblock{Card: "AES", Reason: " "})
+	w.call("anna", "POST", "/v1/unblocks", api.StartUnblock{Card: "MORTAL"}) // no reason: the built-in policies deny
+	w.call("anna", "POST", "/v1/unblocks", api.StartUnblock{Card: "REVOKED", Reason: "x"})
+	run := func(text string) (r api.DryRun) {
+		t.Helper()
+		w.must(http.StatusOK, &r, "auditor", "POST", "/v1/policy/dry-run", api.TryPolicies{Policies: []api.PolicyText{{Name: "x.cedar", Text: text}}})
+		return r
+	}
+	same := run(policy.BuiltIn().Text)
+	if same.Decisions < 2 || len(same.Differences) != 0 || same.Since == nil {
+		t.Errorf("the same policies: %+v", same)
+	}
+	strict := run(onlySupervisors()[0].Text)
+	d := strict.Differences
+	if strict.Decisions != same.Decisions || strict.Denied != 1 || strict.Permitted+strict.Asked+strict.Failed != 0 || len(d) != 1 ||
+		d[0].Card != "GOOD" || d[0].Operator != "anna" || d[0].Process == "" || d[0].Before.Outcome != "permit" || d[0].After.Outcome != "deny" ||
+		d[0].Before.Policies[0] != "operator-with-reason" || !strings.Contains(d[0].After.Why, "role supervisor") {
+		t.Errorf("stricter policies: %+v", strict)
+	}
+	if lax := run(strings.ReplaceAll(onlySupervisors()[0].Text, "supervisor", "operator")); lax.Permitted != same.Decisions-1 || lax.Denied != 0 {
+		t.Errorf("laxer policies: %+v", lax)
+	}
+	asks := run(policy.BuiltIn().Text + `
+@id("two-people")
+@reason("Two people.")
+@approval("supervisor")
+forbid (principal, action == Action::"unblock", resource) unless { context has approver && context.approver.roles.contains("supervisor") };`)
+	if asks.Asked != 1 || asks.Denied != 0 || asks.Differences[0].After.Approval != "supervisor" {
+		t.Errorf("policies that ask for approval: %+v", asks)
+	}
+	if w.book.Active().Number != 0 {
+		t.Error("a dry run has changed something")
+	}
+}

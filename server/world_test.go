@@ -191,7 +191,7 @@ func newWorld(t *testing.T, changes ...func(*Config)) *world {
 	}
 	known := people.Registry{Records: w.store, Seeds: worldOperators()}
 	desk, err := unblock.New(unblock.Config{
-		Cards: w.store, Profiles: worldProfiles(), Policy: w.book, Keys: office, HSM: w.token, Ledger: w.store,
+		Cards: w.store, Profiles: worldProfiles(), Policy: w.book, KeepDecisions: true, Keys: office, HSM: w.token, Ledger: w.store,
 		Operators:  known,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		MaxAge: 7 * 24 * time.Hour, Lifetime: 15 * time.Minute, ApprovalLifetime: 10 * time.Minute,

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,9 @@ import (
 	"github.com/google/uuid"
 
 	"latchkey/audit"
+	"latchkey/card"
+	"latchkey/identity"
+	"latchkey/policy"
 	"latchkey/unblock"
 )
 
@@ -48,7 +52,7 @@ func BenchmarkApply(b *testing.B) {
 			return rate(b, func() error { return bareLoop(s.writer.db.DB, b.N, perCommit, answer) })
 		}
 	}
-	grouped := func(b *testing.B) float64 {
+	grouped := func(b *testing.B, decided *policy.Decided) float64 {
 		s, err := Open(b.Context(), filepath.Join(b.TempDir(), "grouped.db"))
 		if err != nil {
 			b.Fatal(err)
@@ -60,7 +64,9 @@ func BenchmarkApply(b *testing.B) {
 			for range callers {
 				wg.Go(func() {
 					for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-						if err := s.Apply(b.Context(), answer(i)); err != nil {
+						c := answer(i)
+						c.Decided = decided
+						if err := s.Apply(b.Context(), c); err != nil {
 							b.Error(err)
 							return
 						}
@@ -75,10 +81,31 @@ func BenchmarkApply(b *testing.B) {
 	b.Run("bare-loop/1-per-commit", func(b *testing.B) { alone = bare(1)(b) })
 	b.Run("bare-loop/64-per-commit", func(b *testing.B) { best = bare(callers)(b) })
 	b.Run("apply/64-callers", func(b *testing.B) {
-		got := grouped(b)
+		got := grouped(b, nil)
 		b.ReportMetric(got/alone, "x-of-1-per-commit")
 		b.ReportMetric(got/best, "x-of-64-per-commit")
 	})
+	b.Run("apply-with-decision/64-callers", func(b *testing.B) {
+		got := grouped(b, decision())
+		b.ReportMetric(got/best, "x-of-64-per-commit")
+	})
+}
+
+// decision is one as policies make it of a card with its holder.
+func decision() *policy.Decided {
+	return &policy.Decided{
+		Request: policy.Request{
+			Operator: identity.Person{ID: "olga", Name: "Olga Meier", Roles: []identity.Role{identity.Operator}, Groups: []string{"help-desk"}, Unit: "IT"},
+			Means:    identity.ByName, Client: "identity-manager", Address: netip.MustParseAddr("192.0.2.1"), Now: time.Now(),
+			Card: card.Card{
+				Serial: "card-4711", Type: "employee", State: "blocked", MasterKeyVersion: 1, SyncedAt: time.Now(), Source: "idm", Unit: "Sales", Assurance: "high",
+				Holder: card.Holder{ID: "h-4711", Name: "Anna Blom", Email: "anna@example.org", EmployeeNumber: "4711", Unit: "Sales", Groups: []string{"staff"}, State: "active"},
+			},
+			Type:   card.Type{ID: "employee", Name: "Employee", Profile: "gids", UnblockRemote: map[string]bool{"active": true, "blocked": true}},
+			Reason: "ticket 4711", Ticket: "INC-4711", Verification: policy.CallBack,
+		},
+		Decision: policy.Decision{Allow: true, Policies: []string{"operator-with-reason"}, Why: "An operator or a supervisor may unblock a card, and has to give a reason.", Version: "0123456789abcdef0123456789abcdef"},
+	}
 }
 
 // rate times run and reports how many operations it did in a second.

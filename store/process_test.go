@@ -210,7 +210,7 @@ func TestCharges(t *testing.T) {
 	same(t, "answers two later", answers(20, moment.Add(30*time.Second)), 2)
 	later := moment.Add(time.Hour)
 	for range 20 {
-		if err := s.Deny(ctx, audit.Entry{Time: later, Outcome: audit.Deny}, charges); err != nil {
+		if err := s.Deny(ctx, audit.Entry{Time: later, Outcome: audit.Deny}, charges, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -72,11 +72,11 @@ func (s *Store) PolicyVersions(ctx context.Context, below, limit int) ([]ruleboo
 	return list, s.unread("list versions of the operator policies", err)
 }
 
-// decided writes a decision of the policies beside the audit entry that was logged
-// last, which tells of it.
-func (tx *tx) decided(text []byte) error {
-	if len(text) == 0 {
-		return nil
+// logDecided appends an entry to the audit log, and beside it what policies were asked
+// for it, if anything.
+func (tx *tx) logDecided(e audit.Entry, text []byte) error {
+	if err := tx.log(e); err != nil || len(text) == 0 {
+		return err
 	}
 	if _, err := tx.exec(`INSERT INTO policy_decisions (sequence, decided) VALUES (?1, ?2)`, tx.sequence, string(text)); err != nil {
 		return fmt.Errorf("keep decision: %w", err)

@@ -38,6 +38,9 @@ type Config struct {
 	// Limits hold decisions to rates; their zero value is none.
 	Limits Limits
 
+	// KeepDecisions has what policies were asked and said kept with the audit entries.
+	KeepDecisions bool
+
 	Now   func() time.Time
 	NewID func() string // unguessable, unique
 }
@@ -109,6 +112,7 @@ type attempt struct {
 	profile  card.Profile
 	key      card.AdminKey
 	decision policy.Decision
+	decided  *policy.Decided // to be kept, nil for nothing
 	standing Standing
 	beyond   bool // a supervisor's override lets the answer through
 	parsed   card.Challenge
@@ -141,9 +145,9 @@ func (d *Desk) decide(ctx context.Context, a *attempt, last Check) *Refusal {
 			if no.Code != RateLimited && !no.failure() {
 				charges = d.charges(a, a.card.Serial)
 			}
-			return d.refused(ctx, a.entry(d.Now()), no, charges)
+			return d.deny(ctx, a.entry(d.Now()), no, charges, a.decided)
 		}
-		a.passed = nil
+		a.passed, a.decided = nil, nil
 	}
 }
 
@@ -313,11 +317,15 @@ func (d *Desk) policyPermits(ctx context.Context, a *attempt) *Refusal {
 	if err != nil {
 		address = netip.Addr{}
 	}
-	a.decision, err = d.Policy.Decide(ctx, policy.Request{
+	request := policy.Request{
 		Operator: a.who, Means: a.caller.means(), Client: a.caller.Client, Address: address, Now: d.Now().In(d.Zone),
 		Card: a.card, Type: a.kind, Reason: a.asked.Reason, Ticket: a.asked.Ticket, Verification: a.asked.Verification,
 		Unconfirmed: a.standing.Unconfirmed, Override: a.asked.Override != "", Approver: a.process.Approver,
-	})
+	}
+	a.decision, err = d.Policy.Decide(ctx, request)
+	if d.KeepDecisions && err == nil && !a.repeat {
+		a.decided = &policy.Decided{Request: request, Decision: a.decision}
+	}
 	switch {
 	case err != nil:
 		return policyFailed(err)
@@ -520,7 +528,7 @@ func (d *Desk) auditDurable(ctx context.Context, a *attempt) *Refusal {
 			Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version,
 			Counted: a.decision.Counts && !a.repeat, Unconfirmed: a.standing.Unconfirmed,
 		},
-		Charges: charges, Entry: entry,
+		Charges: charges, Entry: entry, Decided: a.decided,
 	})
 	if err == nil {
 		return nil
@@ -617,6 +625,11 @@ func (c Caller) sign(e *audit.Entry) {
 // refused writes a no to the audit log. The answer is no whether or not that
 // works: a log that cannot be written joins the refusal's cause.
 func (d *Desk) refused(ctx context.Context, e audit.Entry, no *Refusal, charges []Charge) *Refusal {
+	return d.deny(ctx, e, no, charges, nil)
+}
+
+// deny is refused, with what policies were asked.
+func (d *Desk) deny(ctx context.Context, e audit.Entry, no *Refusal, charges []Charge, decided *policy.Decided) *Refusal {
 	e.Outcome, e.Check, e.Code, e.Detail = audit.Deny, string(no.Check), string(no.Code), no.Detail
 	if no.failure() {
 		e.Outcome = audit.Failure
@@ -624,7 +637,7 @@ func (d *Desk) refused(ctx context.Context, e audit.Entry, no *Refusal, charges 
 	// A caller who hangs up does not keep its refusal out of the log.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := d.Ledger.Deny(ctx, e, charges); err != nil {
+	if err := d.Ledger.Deny(ctx, e, charges, decided); err != nil {
 		no.cause = errors.Join(no.cause, fmt.Errorf("append refusal to the audit log: %w", err))
 	}
 	return no
@@ -726,7 +739,7 @@ func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error
 			if other := d.recall(ctx, a); other != nil {
 				no = other
 			} else if a.repeat { // the same call was first
-				a.passed = nil
+				a.passed, a.decided = nil, nil
 				continue
 			}
 		}
@@ -737,7 +750,7 @@ func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error
 // begin writes down that the attempt's process is begun, or that it was before.
 func (d *Desk) begin(ctx context.Context, a *attempt) *Refusal {
 	now := d.Now()
-	c := Change{Process: a.process, From: a.process.Revision, Repeat: a.repeat}
+	c := Change{Process: a.process, From: a.process.Revision, Repeat: a.repeat, Decided: a.decided}
 	if !a.repeat {
 		c.Process = d.newProcess(a, now)
 		c.Process.Begun, c.Process.Revision = a.once, 1

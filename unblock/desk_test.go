@@ -563,3 +563,29 @@ func TestGroundsThatChangeMeanwhile(t *testing.T) {
 		})
 	}
 }
+
+// What policies were asked and said is kept once for each decision: with the change
+// that it leads to, or with the refusal; and not where it is not to be kept.
+func TestDecisionsKept(t *testing.T) {
+	w := newWorld(t)
+	w.desk.KeepDecisions = true
+	c := backend()
+	started := w.start(t, c)
+	if d := w.ledger.changes[0].Decided; d == nil || d.Request.Card.Serial != started.Card || d.Request.Operator.ID != started.Operator || !d.Decision.Allow {
+		t.Errorf("kept of the start: %+v", d)
+	}
+	w.decision = policy.Decision{Why: "No."}
+	if _, err := w.desk.Answer(t.Context(), c.caller, started.ID, unblock.Typed{Challenge: c.challenge}); err == nil {
+		t.Fatal("answered")
+	}
+	if d := w.ledger.decided[len(w.ledger.decided)-1]; d == nil || d.Decision.Allow || d.Decision.Why != "No." {
+		t.Errorf("kept of the refusal: %+v", d)
+	}
+	w.desk.KeepDecisions = false
+	if _, err := w.desk.Answer(t.Context(), c.caller, started.ID, unblock.Typed{Challenge: c.challenge}); err == nil {
+		t.Fatal("answered")
+	}
+	if d := w.ledger.decided[len(w.ledger.decided)-1]; d != nil {
+		t.Errorf("kept all the same: %+v", d)
+	}
+}

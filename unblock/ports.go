@@ -96,6 +96,9 @@ type Change struct {
 	// change is refused with ErrRate.
 	Charges []Charge
 	Entry   audit.Entry
+	// Decided is what policies were asked for the entry and what they said, which is kept
+	// with it; nil for nothing.
+	Decided *policy.Decided
 }
 
 // Grounds is what an answer rests on and others may change while the HSM works: a
@@ -128,9 +131,9 @@ type Ledger interface {
 	// Apply makes the change durable. It gives one of this package's errors, with
 	// nothing changed, where the change does not fit what is stored.
 	Apply(ctx context.Context, c Change) error
-	// Deny makes a refusal's audit entry durable. The accounts that have room are
-	// charged.
-	Deny(ctx context.Context, e audit.Entry, charges []Charge) error
+	// Deny makes a refusal's audit entry durable, with what policies were asked for it,
+	// nil for nothing. The accounts that have room are charged.
+	Deny(ctx context.Context, e audit.Entry, charges []Charge, decided *policy.Decided) error
 	Process(ctx context.Context, id string) (Process, error)
 	// ProcessOf finds the process that was started or answered under an idempotency
 	// key, by Once.Key.

@@ -188,7 +188,8 @@ type ledger struct {
 	mu          sync.Mutex
 	processes   map[string]unblock.Process
 	changes     []unblock.Change
-	entries     []audit.Entry // of lone appends
+	entries     []audit.Entry     // of lone appends
+	decided     []*policy.Decided // that came with them
 	unconfirmed int
 	latest      string // process
 	arrivals    map[string]time.Time
@@ -266,7 +267,7 @@ func (l *ledger) charge(charges []unblock.Charge, now time.Time) bool {
 	return room
 }
 
-func (l *ledger) Deny(ctx context.Context, e audit.Entry, charges []unblock.Charge) error {
+func (l *ledger) Deny(ctx context.Context, e audit.Entry, charges []unblock.Charge, decided *policy.Decided) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := errors.Join(l.appendErr, ctx.Err()); err != nil {
@@ -274,6 +275,7 @@ func (l *ledger) Deny(ctx context.Context, e audit.Entry, charges []unblock.Char
 	}
 	l.charge(charges, e.Time)
 	l.entries = append(l.entries, e)
+	l.decided = append(l.decided, decided)
 	return nil
 }
 

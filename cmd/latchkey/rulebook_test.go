@@ -42,7 +42,7 @@ func TestPolicyOfficers(t *testing.T) {
 	}
 	write(strings.Replace(string(text), "rolles", "roles", 1))
 	run := tell[api.DryRun](otto, "dry-run", "--policies", folder, "--last", "1000")
-	if run.Denied != run.Decisions {
+	if run.Decisions == 0 || run.Denied != run.Decisions || run.Differences[0].Operator != "anna" || run.Differences[0].After.Outcome != "deny" {
 		t.Errorf("dry run %+v", run)
 	}
 	otto.refused(exitOK, "would have denied", "dry-run", "--policies", folder)

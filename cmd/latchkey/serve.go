@@ -251,7 +251,7 @@ func wire(
 		return nil, err
 	}
 	desk, err := o.desk(unblock.Config{
-		Cards: cards, Profiles: c, Operators: known, Policy: book, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
+		Cards: cards, Profiles: c, Operators: known, Policy: book, KeepDecisions: c.KeepDecisions != 0, Zone: c.Zone, Keys: office, HSM: g, Ledger: s,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime, ApprovalLifetime: c.Unblock.ApprovalLifetime,
 		Limits: unblock.Limits{
