@@ -13,11 +13,13 @@ type Decided struct {
 	Decision Decision
 }
 
-// Encode is the decision as JSON, without what is empty. The card's key material,
-// which policies do not see, is left out.
+// Encode is the decision as JSON, without what is empty. Left out are the card's key
+// material, which policies do not see, and of the decision what its audit entry says:
+// the policies, their fingerprint and their words.
 func (d Decided) Encode() ([]byte, error) {
 	c := &d.Request.Card
 	c.CUID, c.KDD, c.WrappedKey = nil, nil, nil
+	d.Decision.Policies, d.Decision.Version, d.Decision.Why = nil, "", ""
 	text, err := json.Marshal(d, json.OmitZeroStructFields(true))
 	if err != nil {
 		return nil, fmt.Errorf("encode decision: %w", err)

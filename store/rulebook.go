@@ -115,6 +115,7 @@ func (s *Store) Decisions(ctx context.Context, below int64, limit int) ([]rulebo
 		if k.Decided, err = policy.Decode(decided); err != nil {
 			return k, fmt.Errorf("entry %d: %w", sequence, err)
 		}
+		k.Decision.Policies, k.Decision.Version = e.Policies, e.PolicyVersion
 		return k, nil
 	})
 	return list, s.unread("read the last decisions", err)

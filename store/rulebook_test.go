@@ -96,13 +96,13 @@ func decidedAt(at time.Time, serial string) policy.Decided {
 	}
 }
 
-// Decisions are kept with the entries that tell of them, whole but for key material;
+// Decisions are kept with the entries that tell of them, whole but for key material and words;
 // what is too many, or whose entry is pruned, goes.
 func TestDecisions(t *testing.T) {
 	s := newStore(t)
 	d := decidedAt(moment, "c1")
 	c := answered("p1", "c1", 0)
-	c.Decided = &d
+	c.Decided, c.Entry.Policies, c.Entry.PolicyVersion = &d, d.Decision.Policies, d.Decision.Version
 	if err := s.Apply(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +120,7 @@ func TestDecisions(t *testing.T) {
 		t.Fatal("the sample has no key material, or lost it")
 	}
 	d.Request.Card.CUID, d.Request.Card.KDD, d.Request.Card.WrappedKey = nil, nil, nil
+	d.Decision.Why = "" // a denial's is in the entry
 	all := must[[]rulebook.Kept](t)(s.Decisions(t.Context(), 0, 100))
 	if len(all) != 10 || all[9].Entry.Process != "p1" || all[0].Entry.Card != "d8" || all[0].Entry.Sequence != 18 {
 		t.Fatalf("%d decisions: %+v", len(all), all)

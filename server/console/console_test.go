@@ -98,10 +98,10 @@ func (g *registry) Apply(_ context.Context, c unblock.Change) error {
 	if c.From == 0 || c.Answer {
 		g.latest = c.Process.ID
 	}
-	return g.Deny(context.Background(), c.Entry, nil)
+	return g.Deny(context.Background(), c.Entry, nil, nil)
 }
 
-func (g *registry) Deny(_ context.Context, e audit.Entry, _ []unblock.Charge) error {
+func (g *registry) Deny(_ context.Context, e audit.Entry, _ []unblock.Charge, _ *policy.Decided) error {
 	g.entries = append(g.entries, e)
 	return nil
 }
