@@ -43,6 +43,7 @@ func TestApproval(t *testing.T) {
 		"nothing permits":    {forbid("a", "supervisor"), "nobody", nil, "", false, "Because of a. Besides, no policy permits this. With a reason."},
 		"approved":           {forbid("a", "supervisor"), "anna", eva, "", true, "With a reason."},
 		"approved by itself": {forbid("a", "supervisor"), "anna", anna, "", false, "Because of a."},
+		"in other letters":   {forbid("a", "supervisor"), "Anna", anna, "", false, "Because of a."},
 		"by another role":    {forbid("a", "security-officer"), "anna", eva, "", false, "Because of a."},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -131,7 +131,7 @@ func (w words) translate(r Request) (cedar.Request, *entities) {
 		context["verification"] = cedar.NewEntityUID(verificationType, cedar.String(r.Verification))
 	}
 	// Nobody is their own second person, whatever a policy would think of it.
-	if r.Approver != nil && r.Approver.ID != r.Operator.ID && w.has("approver") {
+	if r.Approver != nil && !strings.EqualFold(r.Approver.ID, r.Operator.ID) && w.has("approver") {
 		found.approver = w.person(*r.Approver)
 		context["approver"] = found.approver.UID
 	}

@@ -140,7 +140,7 @@ func (d *Desk) mayJudge(ctx context.Context, caller Caller, p Process) (Pending,
 	if !slices.Contains(who.Roles, p.Approval) {
 		return Pending{}, unknownProcess()
 	}
-	pending := Pending{Process: p, Statement: p.Statement()}
+	pending := Pending{Process: p}
 	var err error
 	if pending.Card, err = d.Cards.Card(ctx, p.Card); err == nil {
 		pending.Type, err = d.Cards.CardType(ctx, pending.Card.Type)
@@ -151,21 +151,29 @@ func (d *Desk) mayJudge(ctx context.Context, caller Caller, p Process) (Pending,
 	case err != nil:
 		return Pending{}, CardUnread(err)
 	}
+	pending.Statement = p.Statement(pending.Card)
 	view, err := d.Policy.View(ctx, policy.ViewRequest{Operator: who, Client: caller.Client, Card: pending.Card, Type: pending.Type})
 	switch {
 	case err != nil:
 		return Pending{}, policyFailed(err)
 	case !view.Allow:
 		return Pending{}, unknownProcess()
-	case who.ID == p.Operator || is(who, pending.Card.Holder):
-		return Pending{}, refuse(ApprovalOwn, "Nobody approves a process of their own, or one for their own card.")
+	case same(who.ID, p.Operator) || is(who, pending.Card.Holder):
+		return Pending{}, ownApproval()
 	}
 	return pending, nil
 }
 
+func ownApproval() *Refusal {
+	return refuse(ApprovalOwn, "Nobody approves a process of their own, or one for their own card.")
+}
+
+// same tells whether two texts name the same, in whichever case. What is empty names
+// nothing.
+func same(a, b string) bool { return a != "" && strings.EqualFold(a, b) }
+
 // is tells whether the person is the card's holder, by whatever both are known by.
 func is(p policy.Operator, h card.Holder) bool {
-	same := func(a, b string) bool { return a != "" && strings.EqualFold(a, b) }
 	return same(p.ID, h.ID) || same(p.ID, h.EmployeeNumber) || same(p.Email, h.Email) || same(p.EmployeeNumber, h.EmployeeNumber)
 }
 

@@ -346,13 +346,15 @@ func policyFailed(err error) *Refusal {
 	return fail(PolicyFailed, "The operator policy could not be evaluated, so nothing is permitted. Tell a security officer.", err)
 }
 
-// approved says no where the process was approved as another thing than it is.
+// approved says no where the process was approved as another thing than it is, or by
+// somebody who turns out to be its operator or the card's holder.
 func (a *attempt) approved() *Refusal {
-	if a.process.Approver == nil {
-		return nil
-	}
-	if a.process.Statement() != a.process.Approved {
-		return refuse(ApprovalHash, "What was approved is not what this process says. Start another.")
+	switch approver := a.process.Approver; {
+	case approver == nil:
+	case a.process.Statement(a.card) != a.process.Approved:
+		return refuse(ApprovalHash, "What was approved is not what this process says, or the card has another holder by now. Start another.")
+	case same(approver.ID, a.who.ID) || same(approver.EmployeeNumber, a.who.EmployeeNumber) || is(*approver, a.card.Holder):
+		return ownApproval()
 	}
 	return nil
 }

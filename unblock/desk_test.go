@@ -496,6 +496,53 @@ func TestFoundBySpelling(t *testing.T) {
 	}
 }
 
+// An approval is of a process for the holder whom the second person was shown, and of
+// somebody else than its operator, by whatever the two turn out to be known by.
+func TestApprovalOfAnother(t *testing.T) {
+	for name, test := range map[string]struct {
+		approver policy.Operator
+		change   func(*world)
+		approve  unblock.Code // "" where it is approved
+		answer   unblock.Code // "" where it is answered
+	}{
+		"nothing":                {policy.Operator{ID: "sue"}, func(*world) {}, "", ""},
+		"data confirmed":         {policy.Operator{ID: "sue"}, func(w *world) { w.card.SyncedAt = w.now }, "", ""},
+		"another holder":         {policy.Operator{ID: "sue"}, func(w *world) { w.card.Holder = card.Holder{ID: "li", Name: "Li", State: "active"} }, "", unblock.ApprovalHash},
+		"another type":           {policy.Operator{ID: "sue"}, func(w *world) { w.card.Type, w.kind.ID = "chief", "chief" }, "", unblock.ApprovalHash},
+		"operator, in capitals":  {policy.Operator{ID: "ANNA"}, func(*world) {}, unblock.ApprovalOwn, ""},
+		"operator, by number":    {policy.Operator{ID: "a2", EmployeeNumber: "17"}, func(*world) {}, "", unblock.ApprovalOwn},
+		"holder, by e-mail":      {policy.Operator{ID: "b2", Email: "bo@example.org"}, func(*world) {}, unblock.ApprovalOwn, ""},
+		"another by no number":   {policy.Operator{ID: "sue", EmployeeNumber: "18"}, func(*world) {}, "", ""},
+		"nobody's number either": {policy.Operator{ID: "sue", Name: "Anna Blom"}, func(*world) {}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, c := newWorld(t), backend()
+			anna := w.operators["anna"]
+			anna.EmployeeNumber = "17"
+			w.operators["anna"], w.card.Holder.Email = anna, "Bo@Example.org"
+			w.decision = policy.Decision{Approval: identity.Supervisor}
+			p := w.start(t, c)
+			shown := p.Statement(w.card)
+			test.approver.Roles = []identity.Role{identity.Supervisor}
+			second := unblock.Caller{Client: "sue-laptop", Operator: &test.approver, Means: identity.ByCertificate}
+			_, err := w.desk.Approve(t.Context(), second, p.ID, shown, "known to me")
+			var no *unblock.Refusal
+			if errors.As(err, &no) != (test.approve != "") || no != nil && no.Code != test.approve {
+				t.Fatalf("approved: %v, want %q", err, test.approve)
+			}
+			if no != nil {
+				return
+			}
+			w.decision = policy.Decision{Allow: true}
+			test.change(w)
+			a, err := w.desk.Answer(t.Context(), c.caller, p.ID, unblock.Typed{Challenge: c.challenge})
+			if errors.As(err, &no) != (test.answer != "") || no != nil && (no.Code != test.answer || a.Response != nil || len(w.hsm.calls) != 0) {
+				t.Errorf("answered: %v, want %q", err, test.answer)
+			}
+		})
+	}
+}
+
 // Where policies ask for the card's count, one that was raised while the HSM worked is
 // put before them: many answers at once are not each taken for the first.
 func TestCountThatChangesMeanwhile(t *testing.T) {

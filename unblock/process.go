@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"latchkey/card"
 	"latchkey/identity"
 	"latchkey/policy"
 )
@@ -126,12 +127,13 @@ func (p Process) Holds(operator string, now time.Time) bool {
 }
 
 // Statement is the hash of what a second person is asked to approve: hex of the
-// SHA-256 of who asks for what, on what grounds and beyond what limit, as netstrings. It
-// is computed from the process as it stands, so that an approval of anything else
-// is none.
-func (p Process) Statement() string {
+// SHA-256 of who asks for what, on what grounds and beyond what limit, and of whose card
+// it is, as netstrings. It is computed from the process and its card as they stand, so
+// that an approval of anything else is none.
+func (p Process) Statement(c card.Card) string {
 	return digest("latchkey unblock approval 1", p.ID, p.Card, p.Client, p.Operator, string(p.Means), p.Reason, p.Ticket,
-		string(p.Verification), p.Override, string(p.Approval), p.StartedAt.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano))
+		string(p.Verification), p.Override, string(p.Approval), p.StartedAt.UTC().Truncate(time.Microsecond).Format(time.RFC3339Nano),
+		c.Type, c.Holder.ID, c.Holder.Name, c.Holder.Email, c.Holder.EmployeeNumber)
 }
 
 // Once is an idempotency key with what was asked under it, both as hashes in hex;
