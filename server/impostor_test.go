@@ -151,6 +151,7 @@ func TestSmuggledOperator(t *testing.T) {
 		"an operator, with all of them":         {"anna", path, all.String(), respondBody, 200, "", "anna"},
 		"a backend that names nobody":           {"backend", path, all.String(), respondBody, 422, "operator-required", ""},
 		"a backend that may name nobody":        {"mute", path, all.String(), `{"challenge":"1603EBDF1C8A2E72","reason":"INC","operator":"anna"}`, 403, "delegation-refused", "anna"},
+		"an operator that names another":        {"anna", path, "", `{"challenge":"1603EBDF1C8A2E72","reason":"INC","operator":"olga"}`, 403, "operator-mismatch", "anna"},
 		"in the query":                          {"backend", path + "?operator=anna&Latchkey-Operator-Token=anna&access_token=anna", "", respondBody, 422, "operator-required", ""},
 		"as user information":                   {"backend", "POST https://anna:anna@a/v1/cards/GOOD/response", "", respondBody, 422, "operator-required", ""},
 		"in a trailer":                          {"backend", path, "Trailer: X-Operator\r\n", respondBody, 422, "operator-required", ""},

@@ -164,6 +164,7 @@ func (d *Desk) check(ctx context.Context, a *attempt, last Check) *Refusal {
 		{OperatorAuthenticated, d.operatorAuthenticated},
 		{WithinLimits, d.withinLimits},
 		{CardFound, d.cardFound},
+		{WithinLimits, d.cardWithinLimits},
 		{CardActive, d.cardActive},
 		{HolderActive, d.holderActive},
 		{UseCaseEnabled, d.useCaseEnabled},
@@ -182,7 +183,9 @@ func (d *Desk) check(ctx context.Context, a *attempt, last Check) *Refusal {
 			no.Check = step.check
 			return no
 		}
-		a.passed = append(a.passed, step.check)
+		if !slices.Contains(a.passed, step.check) { // limits are looked at twice
+			a.passed = append(a.passed, step.check)
+		}
 		if step.check == last {
 			return nil
 		}
@@ -200,10 +203,11 @@ func (d *Desk) callerAuthenticated(_ context.Context, a *attempt) *Refusal {
 func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
 	switch own := a.caller.Operator; {
 	case own != nil:
-		if a.asked.Operator != "" && a.asked.Operator != own.ID {
-			return refuse(OperatorMismatch, fmt.Sprintf("This call is authenticated as operator %s's and serves nobody else. Leave the operator out.", own.ID))
+		named := a.asked.Operator
+		a.who, a.asked.Operator = *own, own.ID // so that the log says who it was, and not who was named
+		if named != "" && named != own.ID {
+			return refuse(OperatorMismatch, fmt.Sprintf("This call is authenticated as operator %s's and does not serve operator %s. Leave the operator out.", own.ID, named))
 		}
-		a.who, a.asked.Operator = *own, own.ID
 		return nil
 	case !a.caller.NamesOperators:
 		return refuse(DelegationRefused, "This client is not trusted to act on behalf of an operator. The configuration can allow it.")
@@ -907,6 +911,9 @@ func (d *Desk) find(ctx context.Context, caller Caller, id string, action audit.
 	}
 	entry := audit.Entry{Time: d.Now(), Action: action, Process: id}
 	caller.sign(&entry)
+	if caller.Operator != nil {
+		entry.Operator = caller.Operator.ID
+	}
 	return Process{}, d.refused(ctx, entry, no, nil)
 }
 

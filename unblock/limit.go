@@ -60,8 +60,18 @@ func (d *Desk) charges(a *attempt, serial string) []Charge {
 	return list
 }
 
+// withinLimits leaves the card's own account out: to one who may not know of the card
+// it would tell that there is one.
 func (d *Desk) withinLimits(ctx context.Context, a *attempt) *Refusal {
-	return d.limited(ctx, d.charges(a, a.asked.Card))
+	return d.limited(ctx, d.charges(a, ""))
+}
+
+// cardWithinLimits looks at the card's account as well, now that the card is found.
+func (d *Desk) cardWithinLimits(ctx context.Context, a *attempt) *Refusal {
+	if d.Limits.PerCard.N == 0 {
+		return nil
+	}
+	return d.limited(ctx, d.charges(a, a.card.Serial))
 }
 
 // limited says no where one of the accounts has no room for a decision now.
