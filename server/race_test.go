@@ -95,12 +95,22 @@ func TestRaces(t *testing.T) {
 	w.must(http.StatusCreated, &waiting, "anna", "POST", "/v1/unblocks", api.StartUnblock{Card: "PRIVILEGED", Reason: "INC"})
 	var list api.PendingUnblocks
 	w.must(http.StatusOK, &list, "sven", "GET", "/v1/approvals", nil)
-	one("verdict", w.atOnce(many, func(i int) answer {
+	verdicts := w.atOnce(many, func(i int) answer {
 		if i%2 == 0 {
 			return w.call("sven", "POST", "/v1/unblocks/"+waiting.ID+"/approve", api.ApproveUnblock{Statement: list.Approvals[0].Statement, Reason: "known"})
 		}
 		return w.call("sven", "POST", "/v1/unblocks/"+waiting.ID+"/refuse", api.RefuseUnblock{Reason: "unknown"})
-	}), "200", "409 process-not-waiting", "409 process-conflict")
+	})
+	// A verdict that is given twice is one; the other verdict is told that it is not.
+	given := 0
+	for _, e := range w.entries() {
+		if e.Process == waiting.ID && e.Outcome == audit.Permit && (e.Action == audit.UnblockApprove || e.Action == audit.UnblockRefuse) {
+			given++
+		}
+	}
+	if given != 1 || verdicts["200"] == 0 || verdicts["200"] > many/2 || verdicts["200"]+verdicts["409 process-not-waiting"]+verdicts["409 process-conflict"] != many {
+		t.Errorf("%d verdicts are in the audit log; answers %v", given, verdicts)
+	}
 }
 
 // A limit of rate is exact, however many come at once.

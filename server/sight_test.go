@@ -127,7 +127,7 @@ func told(t *testing.T, a answer) string {
 
 // One who may not know of a card is told of it what one is told of a card that is not
 // there, after the same questions to store and policy, whichever way they ask.
-func TestUnseenCards(t *testing.T) {
+func TestUnseenIsAbsent(t *testing.T) {
 	seeds := operators{
 		"anna": {ID: "anna", Name: "Anna", Unit: "north", Roles: []identity.Role{identity.Operator}},
 		"sven": {ID: "sven", Name: "Sven", Unit: "south", Roles: []identity.Role{identity.Supervisor}},
