@@ -12,7 +12,7 @@ import (
 )
 
 // cut is a source of cards that cannot be asked.
-type cut struct{ Directory }
+type cut struct{ unblock.Cards }
 
 func (cut) Card(context.Context, string) (card.Card, error) {
 	return card.Card{}, fmt.Errorf("%w: the cable is cut", unblock.ErrCardSource)
@@ -21,11 +21,14 @@ func (cut) Card(context.Context, string) (card.Card, error) {
 // Where the source of cards cannot be asked nothing is told or answered of a card,
 // though the store has a copy, which searches find.
 func TestLive(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Live = cut{c.Directory} })
+	w := newWorld(t)
 	w.stock()
-	a := w.call("anna", "GET", "/v1/cards/GOOD", nil)
-	if p := a.problem(t); a.status != http.StatusServiceUnavailable || p.Code != string(unblock.CardSourceUnavailable) {
-		t.Errorf("%d %s", a.status, a.body)
+	w.observed(func(c *unblock.Config) { c.Cards = cut{c.Cards} })
+	for _, client := range []string{"anna", "admin"} { // somebody who may know of it, and a client that is nobody
+		a := w.call(client, "GET", "/v1/cards/GOOD", nil)
+		if p := a.problem(t); a.status != http.StatusServiceUnavailable || p.Code != string(unblock.CardSourceUnavailable) {
+			t.Errorf("%s: %d %s", client, a.status, a.body)
+		}
 	}
 	var found api.Cards
 	w.must(http.StatusOK, &found, "anna", "GET", "/v1/cards?q=GOOD", nil)
