@@ -74,9 +74,9 @@ func (a *asked) Apply(ctx context.Context, c unblock.Change) error {
 	return a.Ledger.Apply(ctx, c)
 }
 
-func (a *asked) Deny(ctx context.Context, e audit.Entry, charges []unblock.Charge) error {
+func (a *asked) Deny(ctx context.Context, e audit.Entry, charges []unblock.Charge, decided *policy.Decided) error {
 	a.note(fmt.Sprintf("deny, on %d accounts", len(charges)))
-	return a.Ledger.Deny(ctx, e, charges)
+	return a.Ledger.Deny(ctx, e, charges, decided)
 }
 
 func (a *asked) Process(ctx context.Context, id string) (unblock.Process, error) {
