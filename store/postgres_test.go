@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -317,4 +318,47 @@ func TestPostgresCrash(t *testing.T) {
 		}
 	}
 	same(t, "unconfirmed", must[unblock.Standing](t)(s.Standing(t.Context(), "c1")).Unconfirmed, len(logged))
+}
+
+// What is counted is counted for all nodes together: the decisions of an account, the
+// responses of a card, and who has it.
+func TestPostgresNodesShareLimits(t *testing.T) {
+	server := throwawaypg.New(t)
+	where := must[string](t)(server.Database(t.Context(), "shared"))
+	var nodes []*store.Store
+	for range 2 {
+		s := must[*store.Store](t)(store.Open(t.Context(), where))
+		defer func() { _ = s.Close() }()
+		nodes = append(nodes, s)
+	}
+	for name, test := range map[string]struct {
+		change func(id string) unblock.Change
+		won    int
+		no     error
+	}{
+		"rate": {func(id string) unblock.Change {
+			c := answered(id, "of "+id, 0)
+			c.Charges = []unblock.Charge{{Key: "operator:olga", Rate: unblock.Rate{N: 5, Per: time.Minute}}}
+			return c
+		}, 5, unblock.ErrRate},
+		"attempts": {func(id string) unblock.Change { return answered(id, "c1", 4) }, 4, unblock.ErrAttempts},
+		"card":     {func(id string) unblock.Change { return start(id, "c2") }, 1, unblock.ErrBusy},
+	} {
+		won := make([]int, len(nodes))
+		var both sync.WaitGroup
+		for i, s := range nodes {
+			both.Go(func() {
+				for n := range 10 {
+					switch err := s.Apply(t.Context(), test.change(fmt.Sprintf("%s-%d-%d", name, i, n))); {
+					case err == nil:
+						won[i]++
+					case !errors.Is(err, test.no):
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+			})
+		}
+		both.Wait()
+		same(t, name+": won by both nodes", won[0]+won[1], test.won)
+	}
 }
