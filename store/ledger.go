@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"latchkey/audit"
@@ -24,6 +25,9 @@ const MaxEntries = 1000
 func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 	if c.From < 0 || c.Process.Revision != c.From+1 && (!c.Repeat || c.Process.Revision != c.From) {
 		return fmt.Errorf("apply change to process %s: revision %d cannot follow %d", c.Process.ID, c.Process.Revision, c.From)
+	}
+	if c.From == 0 && !unblock.State("").May(c.Process.State) {
+		return fmt.Errorf("apply change to process %s: none begins as %s", c.Process.ID, c.Process.State)
 	}
 	if c.MaxUnconfirmed < 0 {
 		return fmt.Errorf("apply change to process %s: limit of %d unconfirmed responses", c.Process.ID, c.MaxUnconfirmed)
@@ -64,7 +68,7 @@ func (tx *tx) move(c unblock.Change) error {
 		}
 		return err
 	}
-	if err := tx.first(c); err != nil {
+	if err := tx.first(c.Process); err != nil {
 		return err
 	}
 	if err := tx.putProcess(c); err != nil {
@@ -76,10 +80,8 @@ func (tx *tx) move(c unblock.Change) error {
 	return nil
 }
 
-// first looks whether the change's idempotency key, and the challenge that it answers,
-// come for the first time.
-func (tx *tx) first(c unblock.Change) error {
-	p := c.Process
+// first looks whether the change's idempotency keys come for the first time.
+func (tx *tx) first(p unblock.Process) error {
 	for _, key := range []string{p.Begun.Key, p.Given.Key} {
 		if key == "" {
 			continue
@@ -94,15 +96,7 @@ func (tx *tx) first(c unblock.Change) error {
 			return unblock.ErrOnce
 		}
 	}
-	if !c.Answer || c.Again {
-		return nil
-	}
-	var answered bool
-	err := tx.QueryRow(answeredBefore, p.Card, p.Challenge, p.ID).Scan(&answered)
-	if err == nil && answered {
-		return unblock.ErrChallenge
-	}
-	return err
+	return nil
 }
 
 // processColumns are the columns of a process, in the order of processValues and of
@@ -181,33 +175,51 @@ func (tx *tx) putProcess(c unblock.Change) error {
 }
 
 // claim takes the card for the process, if no other keeps it and, for an answer, if
-// the card has an attempt left.
+// the card has an attempt left and its challenge was not answered before. All of it is
+// one statement: an answer waits for each. What it says of a process that keeps the
+// card is unblock.Process.Holds, and a card without a row had no process yet.
 func (tx *tx) claim(c unblock.Change) error {
+	given := flag(c.Answer)
+	p := c.Process
+	n, err := tx.exec(`INSERT INTO unconfirmed (card, count, given, latest) VALUES (?1, ?2, ?2, ?3)
+		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + ?2, given = unconfirmed.given + ?2, latest = ?3
+		WHERE (?4 = 0 OR unconfirmed.count < ?4)
+			AND (unconfirmed.latest = ?3 OR NOT EXISTS (SELECT 1 FROM processes WHERE id = unconfirmed.latest AND expires_at > ?5
+				AND (state IN ('waiting', 'started') OR state = 'answered' AND operator <> ?6)))
+			AND (?7 = 1 OR NOT EXISTS (SELECT 1 FROM processes WHERE card = ?1 AND challenge = ?8 AND challenge <> '' AND id <> ?3))`,
+		p.Card, given, p.ID, given*c.MaxUnconfirmed, micros(c.Entry.Time), p.Operator, flag(c.Again || !c.Answer), p.Challenge)
+	if err == nil && n == 0 {
+		return tx.unclaimed(c)
+	}
+	return err
+}
+
+// unclaimed says why a card could not be claimed.
+func (tx *tx) unclaimed(c unblock.Change) error {
 	p := c.Process
 	var count int
-	var latest unblock.Process
-	var expires sql.NullInt64
-	err := tx.QueryRow(`SELECT u.count, u.latest, coalesce(p.state, ''), coalesce(p.operator, ''), p.expires_at
-		FROM unconfirmed u LEFT JOIN processes p ON p.id = u.latest WHERE u.card = ?1`, p.Card).
-		Scan(&count, &latest.ID, &latest.State, &latest.Operator, &expires)
-	latest.ExpiresAt = fromMicros(expires)
+	var answered bool
+	err := tx.QueryRow(`SELECT count, EXISTS (SELECT 1 FROM processes WHERE card = ?1 AND challenge = ?2 AND challenge <> '' AND id <> ?3)
+		FROM unconfirmed WHERE card = ?1`, p.Card, p.Challenge, p.ID).Scan(&count, &answered)
 	switch {
-	case err != nil && !errors.Is(err, sql.ErrNoRows):
+	case err != nil:
 		return err
-	case latest.ID != p.ID && latest.Holds(p.Operator, c.Entry.Time):
-		return unblock.ErrBusy
+	case c.Answer && !c.Again && answered:
+		return unblock.ErrChallenge
 	case c.Answer && c.MaxUnconfirmed != 0 && count >= c.MaxUnconfirmed:
 		return unblock.ErrAttempts
 	case c.Grounds != nil && c.Grounds.Counted && count != c.Grounds.Unconfirmed:
 		return unblock.ErrGrounds
 	}
-	given := 0
-	if c.Answer {
-		given = 1
+	return unblock.ErrBusy
+}
+
+// flag is a bool as a number, which every database compares with one.
+func flag(is bool) int {
+	if is {
+		return 1
 	}
-	_, err = tx.exec(`INSERT INTO unconfirmed (card, count, given, latest) VALUES (?1, ?2, ?2, ?3)
-		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + ?2, given = unconfirmed.given + ?2, latest = ?3`, p.Card, given, p.ID)
-	return err
+	return 0
 }
 
 // charge moves the arrivals of accounts on by one decision, of those that have room
@@ -367,19 +379,23 @@ func (s *Store) AnsweredBefore(ctx context.Context, serial, challenge, except st
 
 // Arrivals tells how accounts stand, by key; those without one are left out.
 func (s *Store) Arrivals(ctx context.Context, keys ...string) (map[string]time.Time, error) {
-	arrivals := make(map[string]time.Time, len(keys))
-	for _, key := range keys {
-		var at int64
-		err := s.readers.QueryRowContext(ctx, `SELECT arrival FROM limits WHERE key = ?1`, key).Scan(&at)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-		case err != nil:
-			return nil, s.unread("look up a limit", err)
-		default:
-			arrivals[key] = time.UnixMicro(at)
-		}
+	places, args := make([]string, len(keys)), make([]any, len(keys))
+	for i, key := range keys {
+		places[i], args[i] = fmt.Sprintf("?%d", i+1), key
 	}
-	return arrivals, nil
+	rows, err := s.readers.QueryContext(ctx, `SELECT key, arrival FROM limits WHERE key IN (`+strings.Join(places, ", ")+`)`, args...)
+	if err != nil {
+		return nil, s.unread("look up limits", err)
+	}
+	arrivals := make(map[string]time.Time, len(keys))
+	_, err = collect(rows, func(row scanner) (struct{}, error) {
+		var key string
+		var at int64
+		err := row.Scan(&key, &at)
+		arrivals[key] = time.UnixMicro(at)
+		return struct{}{}, err
+	})
+	return arrivals, s.unread("look up limits", err)
 }
 
 // Entries gives the audit log in order, from a sequence number on, which counts

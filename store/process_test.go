@@ -20,9 +20,8 @@ import (
 // does not have, and becoming a process for something else.
 func TestDatabaseKeepsProcesses(t *testing.T) {
 	where := at(t, filepath.Join(t.TempDir(), "latchkey.db"))
-	if err := must[*store.Store](t)(store.Open(t.Context(), where)).Close(); err != nil {
-		t.Fatal(err)
-	}
+	s := must[*store.Store](t)(store.Open(t.Context(), where))
+	defer func() { _ = s.Close() }()
 	driver := "sqlite3"
 	if strings.Contains(where, "://") {
 		driver = "pgx"
@@ -61,7 +60,9 @@ func TestDatabaseKeepsProcesses(t *testing.T) {
 		return id
 	}
 	for _, to := range unblock.States() {
-		err := exec(begin, "new "+to, to)
+		c := start(string("new "+to), string("card of "+to))
+		c.Process.State = to
+		err := s.Apply(t.Context(), c)
 		if legal := unblock.State("").May(to); (err == nil) != legal {
 			t.Errorf("begin as %s: %v, legal: %v", to, err, legal)
 		}
@@ -71,6 +72,9 @@ func TestDatabaseKeepsProcesses(t *testing.T) {
 				t.Errorf("from %s to %s: %v, legal: %v", from, to, err, legal)
 			}
 		}
+	}
+	if exec(begin, "odd", "odd") == nil {
+		t.Error("a process is in a state that there is none of")
 	}
 	id := reach(unblock.Waiting)
 	for _, column := range []string{"card", "client", "operator", "means", "reason", "ticket", "verification", "override_reason", "approval"} {

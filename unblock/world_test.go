@@ -48,6 +48,8 @@ type world struct {
 	operators map[string]policy.Operator
 
 	decision policy.Decision
+	decide   func(policy.Request) policy.Decision // in place of decision, where set
+	views    int                                  // how often policy was asked who sees the card
 
 	unseen bool // whether the operator may not know of the card
 
@@ -129,10 +131,16 @@ func (w *world) Decide(_ context.Context, r policy.Request) (policy.Decision, er
 	w.ledger.mu.Lock()
 	defer w.ledger.mu.Unlock()
 	w.asked = append(w.asked, r)
+	if w.decide != nil {
+		return w.decide(r), w.policyErr
+	}
 	return w.decision, w.policyErr
 }
 
 func (w *world) View(_ context.Context, r policy.ViewRequest) (policy.Decision, error) {
+	w.ledger.mu.Lock()
+	defer w.ledger.mu.Unlock()
+	w.views++
 	return policy.Decision{Allow: !w.unseen}, w.viewErr
 }
 

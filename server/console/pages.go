@@ -148,14 +148,14 @@ func (s *console) load(v visit) (atProcess, bool) {
 	}
 	another := link{c.Path, "Back to the card"}
 	switch p.State {
-	case unblock.Started:
+	case unblock.Waiting, unblock.Started:
 		page.Steps = steps(1)
 	case unblock.Answered:
 		page.Steps = steps(3)
 	case unblock.Completed, unblock.Failed:
 		page.Steps = steps(4)
 		page.Next = []link{{Path, "Find the next card"}, another}
-	case unblock.Cancelled, unblock.Expired:
+	case unblock.Cancelled, unblock.Refused, unblock.Expired:
 		page.Next = []link{another, {Path, "Find another card"}}
 	}
 	return page, true

@@ -33,10 +33,11 @@ INSERT INTO process_moves (before, after) VALUES
     ('started', 'answered'), ('started', 'cancelled'), ('started', 'expired'),
     ('answered', 'completed'), ('answered', 'failed'), ('answered', 'cancelled');
 
+-- A restored backup brings processes in every state; Apply sees how they begin.
 -- +goose StatementBegin
-CREATE TRIGGER processes_begin BEFORE INSERT ON processes
-WHEN NOT EXISTS (SELECT 1 FROM process_moves WHERE before = '' AND after = NEW.state)
-BEGIN SELECT RAISE(ABORT, 'a process cannot begin in this state'); END;
+CREATE TRIGGER processes_state BEFORE INSERT ON processes
+WHEN NOT EXISTS (SELECT 1 FROM process_moves WHERE after = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'there is no such state of a process'); END;
 -- +goose StatementEnd
 
 -- +goose StatementBegin

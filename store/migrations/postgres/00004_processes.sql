@@ -32,10 +32,10 @@ INSERT INTO process_moves (before, after) VALUES
     ('answered', 'completed'), ('answered', 'failed'), ('answered', 'cancelled');
 
 -- +goose StatementBegin
-CREATE FUNCTION process_may_begin() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION process_may_be() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT 1 FROM process_moves WHERE before = '' AND after = NEW.state) THEN
-        RAISE EXCEPTION 'a process cannot begin in this state';
+    IF NOT EXISTS (SELECT 1 FROM process_moves WHERE after = NEW.state) THEN
+        RAISE EXCEPTION 'there is no such state of a process';
     END IF;
     RETURN NEW;
 END $$;
@@ -56,8 +56,8 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
-CREATE TRIGGER processes_begin BEFORE INSERT ON processes
-FOR EACH ROW EXECUTE FUNCTION process_may_begin();
+CREATE TRIGGER processes_state BEFORE INSERT ON processes
+FOR EACH ROW EXECUTE FUNCTION process_may_be();
 
 CREATE TRIGGER processes_move BEFORE UPDATE ON processes
 FOR EACH ROW EXECUTE FUNCTION process_may_move();
