@@ -328,7 +328,7 @@ func TestPostgresNodesShareLimits(t *testing.T) {
 	var nodes []*store.Store
 	for range 2 {
 		s := must[*store.Store](t)(store.Open(t.Context(), where))
-		defer func() { _ = s.Close() }()
+		t.Cleanup(func() { _ = s.Close() })
 		nodes = append(nodes, s)
 	}
 	for name, test := range map[string]struct {
