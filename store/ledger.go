@@ -181,13 +181,17 @@ func (tx *tx) putProcess(c unblock.Change) error {
 func (tx *tx) claim(c unblock.Change) error {
 	given := flag(c.Answer)
 	p := c.Process
+	counted := -1 // whatever the count
+	if c.Grounds != nil && c.Grounds.Counted {
+		counted = c.Grounds.Unconfirmed
+	}
 	n, err := tx.exec(`INSERT INTO unconfirmed (card, count, given, latest) VALUES (?1, ?2, ?2, ?3)
 		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + ?2, given = unconfirmed.given + ?2, latest = ?3
-		WHERE (?4 = 0 OR unconfirmed.count < ?4)
+		WHERE (?4 = 0 OR unconfirmed.count < ?4) AND (?9 < 0 OR unconfirmed.count = ?9)
 			AND (unconfirmed.latest = ?3 OR NOT EXISTS (SELECT 1 FROM processes WHERE id = unconfirmed.latest AND expires_at > ?5
 				AND (state IN ('waiting', 'started') OR state = 'answered' AND operator <> ?6)))
 			AND (?7 = 1 OR NOT EXISTS (SELECT 1 FROM processes WHERE card = ?1 AND challenge = ?8 AND challenge <> '' AND id <> ?3))`,
-		p.Card, given, p.ID, given*c.MaxUnconfirmed, micros(c.Entry.Time), p.Operator, flag(c.Again || !c.Answer), p.Challenge)
+		p.Card, given, p.ID, given*c.MaxUnconfirmed, micros(c.Entry.Time), p.Operator, flag(c.Again || !c.Answer), p.Challenge, counted)
 	if err == nil && n == 0 {
 		return tx.unclaimed(c)
 	}
