@@ -86,13 +86,13 @@ func BenchmarkApply(b *testing.B) {
 		b.ReportMetric(got/best, "x-of-64-per-commit")
 	})
 	b.Run("apply-with-decision/64-callers", func(b *testing.B) {
-		got := grouped(b, decision())
+		got := grouped(b, aDecision())
 		b.ReportMetric(got/best, "x-of-64-per-commit")
 	})
 }
 
-// decision is one as policies make it of a card with its holder.
-func decision() *policy.Decided {
+// aDecision is one as policies make it of a card with its holder.
+func aDecision() *policy.Decided {
 	return &policy.Decided{
 		Request: policy.Request{
 			Operator: identity.Person{ID: "olga", Name: "Olga Meier", Roles: []identity.Role{identity.Operator}, Groups: []string{"help-desk"}, Unit: "IT"},

@@ -32,11 +32,7 @@ func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 	if c.MaxUnconfirmed < 0 {
 		return fmt.Errorf("apply change to process %s: limit of %d unconfirmed responses", c.Process.ID, c.MaxUnconfirmed)
 	}
-	decided, err := encode(c.Decided)
-	if err != nil {
-		return fmt.Errorf("apply change to process %s: %w", c.Process.ID, err)
-	}
-	err = s.writer.write(ctx, func(tx *tx) error {
+	err := s.writer.write(ctx, func(tx *tx) error {
 		if err := tx.move(c); err != nil {
 			return err
 		}
@@ -53,7 +49,7 @@ func (s *Store) Apply(ctx context.Context, c unblock.Change) error {
 		if full, err := tx.charge(c.Charges, c.Entry.Time); err != nil || full {
 			return cmp.Or(err, unblock.ErrRate)
 		}
-		return tx.logDecided(c.Entry, decided)
+		return tx.logDecided(c.Entry, c.Decided)
 	})
 	return failed("apply change to process "+c.Process.ID, err)
 }
@@ -290,12 +286,8 @@ func (s *Store) Append(ctx context.Context, e audit.Entry) error {
 }
 
 // Deny makes a refusal's audit entry durable; see unblock.Ledger.
-func (s *Store) Deny(ctx context.Context, e audit.Entry, charges []unblock.Charge, asked *policy.Decided) error {
-	decided, err := encode(asked)
-	if err != nil {
-		return failed("append refusal to the audit log", err)
-	}
-	err = s.writer.write(ctx, func(tx *tx) error {
+func (s *Store) Deny(ctx context.Context, e audit.Entry, charges []unblock.Charge, decided *policy.Decided) error {
+	err := s.writer.write(ctx, func(tx *tx) error {
 		if _, err := tx.charge(charges, e.Time); err != nil {
 			return err
 		}

@@ -3,20 +3,14 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 
-	"latchkey/audit"
 	"latchkey/dualcontrol"
-	"latchkey/policy"
 	"latchkey/rulebook"
 )
 
 var _ rulebook.Ledger = (*Store)(nil)
-
-// maxPrune is how many decisions one write deletes at most, since answers wait for it.
-const maxPrune = 5000
 
 // KeepPolicies makes a change of proposals and policy versions durable with its audit
 // entries. See rulebook.Ledger.
@@ -70,71 +64,4 @@ func (s *Store) PolicyVersions(ctx context.Context, below, limit int) ([]ruleboo
 	}
 	list, err := collect(rows, scanVersion)
 	return list, s.unread("list versions of the operator policies", err)
-}
-
-// logDecided appends an entry to the audit log, and beside it what policies were asked
-// for it, if anything.
-func (tx *tx) logDecided(e audit.Entry, text []byte) error {
-	if err := tx.log(e); err != nil || len(text) == 0 {
-		return err
-	}
-	if _, err := tx.exec(`INSERT INTO policy_decisions (sequence, decided) VALUES (?1, ?2)`, tx.sequence, string(text)); err != nil {
-		return fmt.Errorf("keep decision: %w", err)
-	}
-	return nil
-}
-
-// encode is a decision as it is stored; nothing for none.
-func encode(d *policy.Decided) ([]byte, error) {
-	if d == nil {
-		return nil, nil
-	}
-	return d.Encode()
-}
-
-// Decisions gives the last decisions of the policies; see rulebook.Ledger.
-func (s *Store) Decisions(ctx context.Context, below int64, limit int) ([]rulebook.Kept, error) {
-	rows, err := s.readers.QueryContext(ctx, `SELECT d.sequence, d.decided, a.entry FROM policy_decisions d
-		JOIN audit_entries a ON a.sequence = d.sequence AND a.entry <> ''
-		WHERE (?1 = 0 OR d.sequence < ?1) AND a.entry <> '' ORDER BY d.sequence DESC LIMIT ?2`, below, limit)
-	if err != nil {
-		return nil, s.unread("read the last decisions", err)
-	}
-	list, err := collect(rows, func(row scanner) (k rulebook.Kept, err error) {
-		var sequence int64
-		var decided, entry []byte
-		if err := row.Scan(&sequence, &decided, &entry); err != nil {
-			return k, err
-		}
-		var e audit.Entry
-		if err := json.Unmarshal(entry, &e); err != nil {
-			return k, fmt.Errorf("entry %d: %w", sequence, err)
-		}
-		e.Sequence = sequence
-		k.Entry = e
-		if k.Decided, err = policy.Decode(decided); err != nil {
-			return k, fmt.Errorf("entry %d: %w", sequence, err)
-		}
-		k.Decision.Policies, k.Decision.Version = e.Policies, e.PolicyVersion
-		return k, nil
-	})
-	return list, s.unread("read the last decisions", err)
-}
-
-// PruneDecisions deletes all but so many of the last decisions, and those whose audit
-// entries are pruned.
-func (s *Store) PruneDecisions(ctx context.Context, keep int) error {
-	for {
-		var deleted int64
-		err := s.writer.write(ctx, func(tx *tx) (err error) {
-			deleted, err = tx.exec(`DELETE FROM policy_decisions WHERE sequence IN (SELECT sequence FROM policy_decisions
-				WHERE sequence <= (SELECT sequence FROM policy_decisions ORDER BY sequence DESC LIMIT 1 OFFSET ?1)
-					OR sequence <= (SELECT pruned FROM audit_log)
-				ORDER BY sequence LIMIT ?2)`, keep, maxPrune)
-			return err
-		})
-		if err != nil || deleted < maxPrune {
-			return failed("delete old decisions", err)
-		}
-	}
 }

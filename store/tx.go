@@ -19,6 +19,8 @@ type tx struct {
 	// right before the commit. logged is what observers are told of them.
 	entries []string
 	logged  []Logged
+	// decisions are what policies were asked for some of the entries, written with them.
+	decisions []decision
 }
 
 // begin starts a transaction. It and the statements in it get no context: a
@@ -56,9 +58,9 @@ func (tx *tx) run(do func(*tx) error) (refused, lost error) {
 	if _, err := tx.Exec(`SAVEPOINT write`); err != nil {
 		return nil, fmt.Errorf("set savepoint: %w", err)
 	}
-	before, entries, told := tx.sequence, len(tx.entries), len(tx.logged)
+	before, entries, told, decisions := tx.sequence, len(tx.entries), len(tx.logged), len(tx.decisions)
 	if refused = do(tx); refused != nil {
-		tx.sequence, tx.entries, tx.logged = before, tx.entries[:entries], tx.logged[:told]
+		tx.sequence, tx.entries, tx.logged, tx.decisions = before, tx.entries[:entries], tx.logged[:told], tx.decisions[:decisions]
 		// SQLite itself rolls everything back on errors such as a full disk, and
 		// then there is no savepoint any more.
 		if _, err := tx.Exec(`ROLLBACK TO SAVEPOINT write`); err != nil {
@@ -74,6 +76,9 @@ func (tx *tx) run(do func(*tx) error) (refused, lost error) {
 func (tx *tx) commit() error {
 	if err := tx.append(); err != nil {
 		return fmt.Errorf("append to the audit log: %w", err)
+	}
+	if err := tx.keepDecisions(); err != nil {
+		return fmt.Errorf("keep decisions of policies: %w", err)
 	}
 	err := tx.Commit()
 	switch {

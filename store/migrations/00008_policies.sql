@@ -56,9 +56,12 @@ CREATE TRIGGER policy_versions_no_delete BEFORE DELETE ON policy_versions
 BEGIN SELECT RAISE(ABORT, 'a version of the policies cannot be deleted'); END;
 -- +goose StatementEnd
 
--- What policies were asked last and what they decided, for dry runs of others. The
--- number is that of the audit entry. Old ones are deleted.
+-- What policies were asked last and what they decided, for dry runs of others. A row
+-- holds those of one transaction, whose audit entries are from first to sequence. Old
+-- ones are deleted.
 CREATE TABLE policy_decisions (
     sequence INTEGER NOT NULL PRIMARY KEY,
-    decided  TEXT NOT NULL -- policy.Decided as JSON
+    first    INTEGER NOT NULL,
+    number   INTEGER NOT NULL, -- how many they are
+    decided  BLOB NOT NULL     -- see store/decisions.go
 ) STRICT;

@@ -40,5 +40,7 @@ FOR EACH ROW EXECUTE FUNCTION refuse_change('a version of the policies cannot be
 
 CREATE TABLE policy_decisions (
     sequence bigint NOT NULL PRIMARY KEY,
-    decided  text NOT NULL
+    first    bigint NOT NULL,
+    number   integer NOT NULL,
+    decided  bytea NOT NULL
 );
