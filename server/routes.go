@@ -29,7 +29,7 @@ type route struct {
 func (s *Server) routes() []route {
 	var (
 		desk     = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor}
-		judges   = []identity.Role{identity.Supervisor}
+		judges   = []identity.Role{identity.Operator, identity.Supervisor, identity.Administrator, identity.SecurityOfficer} // policies name the one
 		readers  = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor, identity.Administrator}
 		writers  = []identity.Role{identity.Backend, identity.Administrator}
 		admins   = []identity.Role{identity.Administrator}
