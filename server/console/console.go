@@ -1,11 +1,22 @@
 // Package console is the operators' web console: a help-desk operator finds a
-// card, starts an unblock process, types the challenge in, reads the response
-// out and reports what became of it.
+// card, starts an unblock process, types the challenge in, reads it back, reads
+// the response out and reports what became of it. A supervisor approves what
+// policy wants a second person for.
 //
 // The pages are made on the server from html/template and work without
 // JavaScript; there is none. A response is in one place only, the page that
-// answers the POST of its challenge: never in a URL, never in a cache, and not
-// there again on reload, because the process is answered by then.
+// answers the POST of its challenge: never in a URL and never in a cache.
+//
+// A form that starts or answers holds a random key, the idempotency key of its
+// call: sent twice by a double click or a reload it has the same answer, and
+// nothing is done or counted twice. So that page alone can be reloaded, by the
+// operator who got it, until the outcome is reported or the process's time is over.
+//
+// A challenge has no check digit, and a wrong one costs the card a try. So each is
+// shown as it was understood before it is answered, with the focus on the one
+// button that goes on: whoever works by the keyboard presses Enter once more, after
+// reading it back. Where something speaks against a challenge the focus is on the
+// field that corrects it, and going on takes a deliberate click.
 //
 // The package knows the use case by the small interfaces in Config, and nothing
 // of how callers authenticate: the server does that before it hands a request on.
@@ -39,6 +50,12 @@ type Desk interface {
 	Answer(ctx context.Context, caller unblock.Caller, id string, t unblock.Typed) (unblock.Answer, error)
 	Complete(ctx context.Context, caller unblock.Caller, id string, outcome unblock.Outcome) (unblock.Process, error)
 	Cancel(ctx context.Context, caller unblock.Caller, id string) (unblock.Process, error)
+	ReadBack(ctx context.Context, caller unblock.Caller, id, challenge string) (unblock.ReadBack, error)
+	Look(ctx context.Context, caller unblock.Caller, serial string) (unblock.Outlook, error)
+	Sees(ctx context.Context, caller unblock.Caller) func(card.Card) (bool, error)
+	Pending(ctx context.Context, caller unblock.Caller) ([]unblock.Pending, error)
+	Approve(ctx context.Context, caller unblock.Caller, id, statement, reason string) (unblock.Pending, error)
+	Refuse(ctx context.Context, caller unblock.Caller, id, reason string) (unblock.Pending, error)
 }
 
 // Cards finds cards, as *store.Store does. Card and CardType give
@@ -71,9 +88,6 @@ type Config struct {
 	Desk     Desk
 	Cards    Cards
 	Profiles unblock.Profiles
-	// Live, where set, finds a card as its source has it now, before somebody begins
-	// to unblock it. It is Cards else.
-	Live unblock.Cards
 	// CardStates and HolderStates say which states are shown as good ones.
 	CardStates, HolderStates card.States
 
@@ -111,15 +125,12 @@ func New(c Config) (http.Handler, error) {
 			return nil, fmt.Errorf("console: %s is not set", name)
 		}
 	}
-	if c.Live == nil {
-		c.Live = c.Cards
-	}
 	s := &console{Config: c, templates: map[string]*template.Template{}}
 	layout, err := template.New("layout.html").Funcs(functions()).ParseFS(files, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	for _, page := range []string{searchPage, cardPage, processPage, responsePage, messagePage, signInPage, signedOutPage} {
+	for _, page := range []string{searchPage, cardPage, processPage, responsePage, approvalsPage, messagePage, signInPage, signedOutPage} {
 		t, err := layout.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "templates/"+page+".html")
@@ -139,18 +150,23 @@ func New(c Config) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+Path+"static/", assets)
 	for pattern, h := range map[string]func(visit){
-		"GET /console/{$}":                     s.search,
-		"GET /console/cards/{serial}":          s.card,
-		"GET /console/cards/{serial}/unblock":  s.toCard,
-		"POST /console/cards/{serial}/unblock": s.start,
-		"GET /console/unblocks/{id}":           s.process,
-		"GET /console/unblocks/{id}/response":  s.toProcess,
-		"GET /console/unblocks/{id}/complete":  s.toProcess,
-		"GET /console/unblocks/{id}/cancel":    s.toProcess,
-		"POST /console/unblocks/{id}/response": s.respond,
-		"POST /console/unblocks/{id}/complete": s.complete,
-		"POST /console/unblocks/{id}/cancel":   s.cancel,
-		Path:                                   s.nowhere,
+		"GET /console/{$}":                      s.search,
+		"GET /console/cards/{serial}":           s.card,
+		"GET /console/cards/{serial}/unblock":   s.toCard,
+		"POST /console/cards/{serial}/unblock":  s.start,
+		"GET /console/unblocks/{id}":            s.process,
+		"GET /console/unblocks/{id}/challenge":  s.toProcess,
+		"GET /console/unblocks/{id}/response":   s.toProcess,
+		"GET /console/unblocks/{id}/complete":   s.toProcess,
+		"GET /console/unblocks/{id}/cancel":     s.toProcess,
+		"POST /console/unblocks/{id}/challenge": s.readBack,
+		"POST /console/unblocks/{id}/response":  s.respond,
+		"POST /console/unblocks/{id}/complete":  s.complete,
+		"POST /console/unblocks/{id}/cancel":    s.cancel,
+		"GET /console/approvals":                s.approvals,
+		"GET /console/approvals/{id}":           func(v visit) { s.see(v, approvalsPath) },
+		"POST /console/approvals/{id}":          s.judge,
+		Path:                                    s.nowhere,
 	} {
 		mux.Handle(pattern, s.operatorsOnly(h))
 	}

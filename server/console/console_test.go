@@ -64,6 +64,11 @@ func (g *registry) FindCards(_ context.Context, q store.Query) (found []card.Car
 		return nil, "", store.ErrQuery
 	}
 	for _, c := range g.cards {
+		if q.Keep != nil {
+			if keep, err := q.Keep(c); err != nil || !keep {
+				continue
+			}
+		}
 		if strings.Contains(c.Holder.Name+c.Serial, q.Text) && q.After == "" {
 			found, next = append(found, c), "cursor&1"
 		}
@@ -74,7 +79,7 @@ func (g *registry) FindCards(_ context.Context, q store.Query) (found []card.Car
 func (g *registry) Profile(string) (card.Profile, error) {
 	return card.Profile{
 		ID: "gids", Algorithm: card.TDESECB, ChallengeLen: 8, CardKeyType: card.TDES3,
-		Scheme: card.LatchkeyV1, MasterKey: "fleet", MasterKeyVersion: 1,
+		Scheme: card.LatchkeyV1, MasterKey: "fleet", MasterKeyVersion: 1, Retry: card.RetryUnknown,
 	}, nil
 }
 
@@ -87,6 +92,9 @@ func (g *registry) Usable(context.Context, string, int) (string, error) { return
 func (g *registry) Apply(_ context.Context, c unblock.Change) error {
 	if g.processes[c.Process.ID].Revision != c.From {
 		return unblock.ErrConflict
+	}
+	if c.Repeat {
+		return g.Deny(context.Background(), c.Entry, nil, nil)
 	}
 	g.processes[c.Process.ID] = c.Process
 	if c.Answer {
@@ -114,12 +122,22 @@ func (g *registry) Process(_ context.Context, id string) (unblock.Process, error
 	return p, nil
 }
 
-func (g *registry) ProcessOf(context.Context, string) (unblock.Process, error) {
+func (g *registry) ProcessOf(_ context.Context, key string) (unblock.Process, error) {
+	for _, p := range g.processes {
+		if p.Begun.Key == key || p.Given.Key == key {
+			return p, nil
+		}
+	}
 	return unblock.Process{}, card.ErrNotFound
 }
 
-func (g *registry) WaitingProcesses(context.Context, time.Time) ([]unblock.Process, error) {
-	return nil, nil
+func (g *registry) WaitingProcesses(_ context.Context, now time.Time) (waiting []unblock.Process, err error) {
+	for _, p := range g.processes {
+		if p.State == unblock.Waiting && now.Before(p.ExpiresAt) {
+			waiting = append(waiting, p)
+		}
+	}
+	return waiting, g.fault
 }
 
 func (g *registry) OpenProcesses(_ context.Context, serial string, now time.Time) (open []unblock.Process, err error) {
@@ -159,6 +177,18 @@ func (h *hsm) Respond(context.Context, card.AdminKey, card.Algorithm, card.Chall
 	return card.Response{0x9f, 0x0a, 0x00, 0x42, 0xca, 0xfe, 0x0f, 0x1e}, h.fault
 }
 
+// sight is policies that can be told to hide every card.
+type sight struct {
+	*policy.Engine
+	unseen *bool
+}
+
+func (s sight) View(ctx context.Context, r policy.ViewRequest) (policy.Decision, error) {
+	d, err := s.Engine.View(ctx, r)
+	d.Allow = d.Allow && !*s.unseen
+	return d, err
+}
+
 // bench is a console over a real desk, with what stands under both.
 type bench struct {
 	http.Handler
@@ -168,6 +198,8 @@ type bench struct {
 	now      time.Time
 	caller   unblock.Caller
 	reported []error
+	forms    int  // that were sent
+	unseen   bool // nobody may see a card
 }
 
 // newBench makes a bench; a desk that is given stands in for the real one.
@@ -193,9 +225,10 @@ func newBench(t *testing.T, desk Desk) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	seeing := sight{policies, &b.unseen}
 	if desk == nil {
 		desk, err = unblock.New(unblock.Config{
-			Cards: b.registry, Profiles: b.registry, Operators: b.registry, Policy: policies, Keys: b.registry, HSM: b.hsm, Ledger: b.registry,
+			Cards: b.registry, Profiles: b.registry, Operators: b.registry, Policy: seeing, Keys: b.registry, HSM: b.hsm, Ledger: b.registry,
 			CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 			Lifetime: 15 * time.Minute, ApprovalLifetime: 10 * time.Minute,
 			Now:   func() time.Time { return b.now },
@@ -260,16 +293,28 @@ func (b *bench) get(t *testing.T, path string, status int) string {
 
 func (b *bench) post(t *testing.T, path string, form url.Values, status int) string {
 	t.Helper()
+	if form == nil {
+		form = url.Values{}
+	}
+	if !form.Has("key") { // each form has another
+		b.forms++
+		form.Set("key", fmt.Sprint("key ", b.forms))
+	}
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	return b.do(t, r, status)
 }
 
+// begin is the form that starts a process.
+func begin() url.Values {
+	return url.Values{"reason": {"PIN forgotten"}, "verification": {"call-back"}, "ticket": {"INC-7"}}
+}
+
 // start starts a process and gives its path.
 func (b *bench) start(t *testing.T) string {
 	t.Helper()
-	return b.post(t, cardPath(serial)+"/unblock", url.Values{"reason": {"PIN forgotten"}}, http.StatusSeeOther)
+	return b.post(t, cardPath(serial)+"/unblock", begin(), http.StatusSeeOther)
 }
 
 // has checks that a page has every one of the texts, as a reader sees them.
@@ -311,18 +356,32 @@ func TestUnblock(t *testing.T) {
 	has(t, page, holder, "16 digits", "____ ____ ____ ____", "Attempts left", "PIN forgotten")
 	lacks(t, page, "Response derived in the HSM", "PIN changed")
 
-	page = b.post(t, at+"/response", url.Values{"challenge": {"i6O3-ebdf 1c8a2e72"}}, http.StatusOK)
+	// What was typed is read back first, and the button that goes on has the focus.
+	page = b.post(t, at+"/challenge", url.Values{"challenge": {"i6O3-ebdf 1c8a2e72"}, "key": {"answer"}}, http.StatusOK)
+	has(t, page, "1603", "one six zero three", "two Echo seven two", "<button autofocus>It is right", `name="key" value="answer"`, `name="challenge" value="i6O3-ebdf 1c8a2e72"`)
+	lacks(t, page, append(secret, `name="confirmed"`)...)
+	if b.hsm.calls != 0 {
+		t.Error("the HSM was asked before the challenge was read back")
+	}
+
+	answer := url.Values{"challenge": {"i6O3-ebdf 1c8a2e72"}, "key": {"answer"}}
+	page = b.post(t, at+"/response", answer, http.StatusOK)
 	for i, digits := range strings.Fields(grouped) {
 		has(t, page, digits, []string{"nine Foxtrot zero Alfa", "zero zero four two", "Charlie Alfa Foxtrot Echo", "zero Foxtrot one Echo"}[i])
 	}
 	has(t, page, "Do not remove the card", challenge, "Response derived in the HSM", "Audit entry durable", "PIN changed")
 
-	// Neither looking at the process nor sending the form again shows it again.
+	// Looking at the process does not show it again, nor does another form; the same
+	// form does, and counts nothing.
 	lacks(t, b.get(t, at, http.StatusOK), secret...)
+	has(t, b.post(t, at+"/response", answer, http.StatusOK), "9F0A", "not given out twice")
+	if b.registry.unconfirmed != 1 {
+		t.Errorf("%d responses were counted", b.registry.unconfirmed)
+	}
 	page = b.post(t, at+"/response", url.Values{"challenge": {challenge}}, http.StatusConflict)
-	has(t, page, "process-answered", "shown once", "request-7", at)
+	has(t, page, "process-answered", "cannot be shown again", "request-7", at)
 	lacks(t, page, secret...)
-	if b.hsm.calls != 1 {
+	if b.hsm.calls != 2 {
 		t.Errorf("the HSM was called %d times", b.hsm.calls)
 	}
 
@@ -364,7 +423,7 @@ func TestChallengeFaults(t *testing.T) {
 	} {
 		b := newBench(t, nil)
 		at := b.start(t)
-		page := b.post(t, at+"/response", url.Values{"challenge": {typed}}, http.StatusConflict)
+		page := b.post(t, at+"/challenge", url.Values{"challenge": {typed}}, http.StatusConflict)
 		has(t, page, append(want, `aria-invalid="true"`, `role="alert"`, "request-7", "Remedy of")...)
 		if p := b.registry.processes["process-1"]; p.State != unblock.Started || b.hsm.calls != 0 {
 			t.Errorf("%q: the process is %s, the HSM was called %d times", typed, p.State, b.hsm.calls)
@@ -442,6 +501,28 @@ func (d refuser) Complete(context.Context, unblock.Caller, string, unblock.Outco
 	return unblock.Process{}, d.no
 }
 
+func (d refuser) ReadBack(context.Context, unblock.Caller, string, string) (unblock.ReadBack, error) {
+	return unblock.ReadBack{}, d.no
+}
+
+func (d refuser) Look(context.Context, unblock.Caller, string) (unblock.Outlook, error) {
+	return unblock.Outlook{Card: card.Card{Serial: serial, Type: "employee", State: "blocked"}}, nil
+}
+
+func (d refuser) Sees(context.Context, unblock.Caller) func(card.Card) (bool, error) { return nil }
+
+func (d refuser) Pending(context.Context, unblock.Caller) ([]unblock.Pending, error) {
+	return nil, d.no
+}
+
+func (d refuser) Approve(context.Context, unblock.Caller, string, string, string) (unblock.Pending, error) {
+	return unblock.Pending{}, d.no
+}
+
+func (d refuser) Refuse(context.Context, unblock.Caller, string, string) (unblock.Pending, error) {
+	return unblock.Pending{}, d.no
+}
+
 func (d refuser) Cancel(context.Context, unblock.Caller, string) (unblock.Process, error) {
 	return unblock.Process{}, d.no
 }
@@ -451,7 +532,7 @@ func TestRefusals(t *testing.T) {
 		b := newBench(t, refuser{&unblock.Refusal{Code: code, Check: unblock.CardActive, Detail: "Detail <b>."}})
 		want := []string{"Title of " + string(code), "Detail <b>.", "Remedy of " + string(code), "request-7", "Card active"}
 		for path, form := range map[string]url.Values{
-			cardPath(serial) + "/unblock":  {"reason": {"PIN forgotten"}},
+			cardPath(serial) + "/unblock":  begin(),
 			processPath("1") + "/response": {"challenge": {challenge}},
 			processPath("1") + "/complete": {"outcome": {"failed"}},
 			processPath("1") + "/cancel":   {},
@@ -513,7 +594,7 @@ func TestHindrances(t *testing.T) {
 			b := newBench(t, nil)
 			c.upset(b)
 			page := b.get(t, cardPath(serial), http.StatusOK)
-			has(t, page, "An unblock would be refused", c.want)
+			has(t, page, "unblock would be refused", c.want)
 			if strings.Contains(page, "<form") == c.closed {
 				t.Error("the form to start is there, or is not, against what was expected")
 			}
@@ -550,13 +631,23 @@ func TestSearch(t *testing.T) {
 	}
 }
 
-func TestReason(t *testing.T) {
+func TestStartForm(t *testing.T) {
 	b := newBench(t, nil)
-	for reason, want := range map[string]string{
-		" ": "The reason is required.", strings.Repeat("x", 257): "longer than 256 bytes", "a\nb": "control character",
+	for _, c := range []struct{ field, value, want string }{
+		{"reason", " ", "The text is required."}, {"reason", strings.Repeat("x", 257), "longer than 256 bytes"}, {"reason", "a\nb", "control character"},
+		{"ticket", "a\nb", "control character"},
+		{"verification", "", "Say how you made sure"}, {"verification", "hearsay", "Say how you made sure"},
 	} {
-		page := b.post(t, cardPath(serial)+"/unblock", url.Values{"reason": {reason}}, http.StatusUnprocessableEntity)
-		has(t, page, want, holder, `aria-invalid="true"`)
+		form := begin()
+		form.Set(c.field, c.value)
+		form.Set("key", "this one")
+		page := b.post(t, cardPath(serial)+"/unblock", form, http.StatusUnprocessableEntity)
+		has(t, page, c.want, holder, `aria-invalid="true"`, `id="`+c.field+`-fault"`, `name="key" value="this one"`)
+		for field, values := range begin() { // nothing has to be typed again
+			if field != c.field && field != "verification" {
+				has(t, page, `value="`+values[0]+`"`)
+			}
+		}
 	}
 	if len(b.registry.processes) != 0 {
 		t.Error("a process was started without a reason")

@@ -33,6 +33,7 @@ import (
 // token, a database and certificates of its own.
 type house struct {
 	url           string
+	dir           string // where its files are
 	ca            *throwawayca.Authority
 	administrator *api.Client
 }
@@ -51,10 +52,12 @@ hsm:
 store: {path: latchkey.db}
 clients:
   - {name: anna-desk, san: "email:anna@example.org", roles: [operator], operator: anna.schmidt}
+  - {name: sven-desk, san: "email:sven@example.org", roles: [supervisor], operator: sven.strand}
   - {name: administrator, san: "email:admin@example.org", roles: [administrator]}
   - {name: identity-manager, san: "dns:idm.example.org", roles: [backend], names_operators: true}
 operators:
   - {id: anna.schmidt, name: Anna Schmidt, roles: [operator]}
+  - {id: sven.strand, name: Sven Strand, roles: [supervisor]}
   - {id: anna, name: Anna Blom, roles: [operator]}
 profiles:
   - id: tdes
@@ -107,7 +110,7 @@ func newHouseAt(t *testing.T, address, more string) *house {
 	if out, err := exec.Command("go", "build", "-o", at("latchkey"), "latchkey/cmd/latchkey").CombinedOutput(); err != nil {
 		t.Fatalf("build latchkey: %v\n%s", err, out)
 	}
-	h := &house{ca: ca, url: run(t, exec.Command(at("latchkey"), "serve", "--config", at("latchkey.yaml")))}
+	h := &house{ca: ca, dir: dir, url: run(t, exec.Command(at("latchkey"), "serve", "--config", at("latchkey.yaml")))}
 	h.administrator, err = api.NewClient(api.Connection{
 		Server: h.url, CA: at("ca.pem"), Certificate: at("admin.pem"), Key: at("admin.key"),
 	})
@@ -183,6 +186,19 @@ func adminKey(t *testing.T, serial string, keyType card.KeyType) []byte {
 	data := sha256.Sum256(fmt.Appendf(nil, "latchkey-v1\x00%s\x00%s", keyType, serial))
 	cipher.NewCBCEncrypter(block, make([]byte, aes.BlockSize)).CryptBlocks(data[:], data[:])
 	return data[:keyType.Len()]
+}
+
+// client calls the API with a certificate of that name.
+func (h *house) client(t *testing.T, name string) *api.Client {
+	t.Helper()
+	pair, err := h.ca.Client(pkix.Name{CommonName: name}, name)
+	check(t, err)
+	certificate, key := filepath.Join(h.dir, "client.pem"), filepath.Join(h.dir, "client.key")
+	check(t, pair.Write(certificate, key))
+	c, err := api.NewClient(api.Connection{Server: h.url, CA: filepath.Join(h.dir, "ca.pem"), Certificate: certificate, Key: key})
+	check(t, err)
+	t.Cleanup(c.Close)
+	return c
 }
 
 // door is where a browser that has no certificate of its own finds the server:

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"latchkey/card"
+	"latchkey/policy"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -33,13 +36,19 @@ func (s *console) search(v visit) {
 		page.Fault = "The text " + card.TextFault(text, card.MaxText, true) + "."
 	default:
 		title = text
-		cards, next, err := s.Cards.FindCards(v.r.Context(), store.Query{Text: text, Limit: perPage, After: after})
+		cards, next, err := s.Cards.FindCards(v.r.Context(), store.Query{
+			Text: text, Limit: perPage, After: after, Keep: s.Desk.Sees(v.r.Context(), v.caller),
+		})
+		var no *unblock.Refusal
 		switch {
 		case errors.Is(err, store.ErrQuery) && after != "":
 			s.see(v, page.Search) // a cursor that somebody typed
 			return
 		case errors.Is(err, store.ErrQuery):
 			page.Fault = fmt.Sprintf("The text has more than %d words.", store.MaxTerms)
+		case errors.As(err, &no):
+			s.refuse(v, no)
+			return
 		case err != nil:
 			s.refuse(v, unblock.Unavailable("The cards could not be searched. Try again later.", err))
 			return
@@ -62,8 +71,10 @@ func (s *console) card(v visit) {
 // showCard shows the page of the card in the request's path.
 func (s *console) showCard(v visit, status int, page atCard) {
 	ctx, serial := v.r.Context(), v.r.PathValue("serial")
-	switch c, err := s.known(ctx, s.Live, serial); {
-	case errors.Is(err, card.ErrNotFound):
+	seen, err := s.Desk.Look(ctx, v.caller, serial)
+	var no *unblock.Refusal
+	switch {
+	case errors.As(err, &no) && no.Code == unblock.CardUnknown:
 		s.tell(v, http.StatusNotFound, message{
 			Title:  "The card is not registered",
 			Detail: fmt.Sprintf("No card has the serial number %s.", serial),
@@ -72,49 +83,110 @@ func (s *console) showCard(v visit, status int, page atCard) {
 		})
 		return
 	case err != nil:
-		s.refuse(v, unblock.CardUnread(err))
+		s.refuse(v, err)
 		return
-	default:
-		page.subject, page.Form = c, v.token
 	}
-	if no := s.Desk.Foresee(ctx, v.caller, unblock.Begin{Card: serial, Reason: cmp.Or(page.Reason, reasonToCome)}); no != nil {
+	page.subject, page.Form, page.Key = s.subject(seen.Card), v.token, v.key()
+	page.TypeName, page.subject.Standing = seen.Type.Name, standing(seen.Attempts)
+	page.Warning, page.Open = seen.Attempts.Warning(), opened(seen.Open)
+
+	begin := unblock.Begin{
+		Card: serial, Reason: cmp.Or(page.Asked.Reason, reasonToCome), Ticket: page.Asked.Ticket,
+		Verification: page.Asked.verification(),
+	}
+	no = s.Desk.Foresee(ctx, v.caller, begin)
+	if no != nil && no.Code == unblock.AttemptsExhausted && v.approves() {
+		page.Beyond = true
+		begin.Override = cmp.Or(page.Asked.Override, reasonToCome)
+		no = s.Desk.Foresee(ctx, v.caller, begin)
+	}
+	if no != nil {
 		if errors.Unwrap(no) != nil {
 			s.Report(v.r, no)
 		}
 		m, _ := s.words(v, no)
+		m.Next = own(no)
 		page.Hindrance = &m
-		// Another reason may be one that the policies permit.
+		// Another reason or a verified holder may be what the policies permit.
 		page.Closed = no.Code != unblock.PolicyDenied
 	}
 	s.show(v, status, cardPage, page.Card.Holder.Name, page)
 }
 
+// own leads to the operator's own process that stands in the way, if one does.
+func own(no *unblock.Refusal) []link {
+	if no.Process == "" {
+		return nil
+	}
+	return []link{{processPath(no.Process), "Go on with your unblock"}}
+}
+
 func (s *console) toCard(v visit) { s.see(v, cardPath(v.r.PathValue("serial"))) }
+
+// verification is what the form says of how the holder was verified.
+func (a asked) verification() policy.Verification {
+	if a.Verification == notVerified {
+		return ""
+	}
+	return policy.Verification(a.Verification)
+}
+
+// faults says what is wrong with the form.
+func (a asked) faults() faults {
+	wrong := faults{}
+	for field, text := range map[string]string{"reason": a.Reason, "ticket": a.Ticket, "override": a.Override} {
+		if fault := card.TextFault(text, card.MaxText, field == "reason"); fault != "" {
+			wrong[field] = "The text " + fault + "."
+		}
+	}
+	if a.Verification != notVerified && !slices.Contains(policy.Verifications(), a.verification()) {
+		wrong["verification"] = "Say how you made sure that the caller is the card's holder."
+	}
+	return wrong
+}
 
 // start starts an unblock process for a card.
 func (s *console) start(v visit) {
-	if !s.form(v) {
+	if !s.keyed(v) {
 		return
 	}
-	serial, reason := v.r.PathValue("serial"), strings.TrimSpace(v.r.PostForm.Get("reason"))
-	if fault := card.TextFault(reason, card.MaxText, true); fault != "" {
-		s.showCard(v, http.StatusUnprocessableEntity, atCard{Reason: reason, Fault: "The reason " + fault + "."})
+	field := func(name string) string { return strings.TrimSpace(v.r.PostForm.Get(name)) }
+	form := asked{Reason: field("reason"), Ticket: field("ticket"), Verification: field("verification"), Override: field("override")}
+	if wrong := form.faults(); len(wrong) != 0 {
+		s.showCard(v, http.StatusUnprocessableEntity, atCard{Asked: form, Faults: wrong})
 		return
 	}
-	opened, err := s.Desk.Start(v.r.Context(), v.caller, unblock.Begin{Card: serial, Reason: reason})
-	if err != nil {
+	serial := v.r.PathValue("serial")
+	opened, err := s.Desk.Start(v.r.Context(), v.caller, unblock.Begin{
+		Card: serial, Reason: form.Reason, Ticket: form.Ticket, Verification: form.verification(), Override: form.Override,
+		IdempotencyKey: v.key(),
+	})
+	var no *unblock.Refusal
+	switch {
+	case err == nil:
+		s.see(v, processPath(opened.Process.ID))
+	case errors.As(err, &no):
+		s.refuse(v, no, append(own(no), link{cardPath(serial), "Back to the card"})...)
+	default:
 		s.refuse(v, err, link{cardPath(serial), "Back to the card"})
-		return
 	}
-	s.see(v, processPath(opened.Process.ID))
 }
+
+// lookAgain is after how long a page looks again that waits for somebody else.
+const lookAgain = 10 * time.Second
 
 // process shows how a process stands: with the field for its challenge, with the
 // question of its outcome, or as it ended.
 func (s *console) process(v visit) {
-	if page, ok := s.load(v); ok {
-		s.show(v, http.StatusOK, processPage, page.Subject.Who(), page)
+	page, ok := s.load(v)
+	if !ok {
+		return
 	}
+	if page.State == unblock.Waiting {
+		// The page looks again by itself, until somebody decided or the time is over.
+		v.w.Header().Set("Refresh", strconv.Itoa(int(lookAgain.Seconds())))
+	}
+	s.show(v, http.StatusOK, processPage, page.Subject.Who(), page)
 }
 
 func (s *console) toProcess(v visit) { s.see(v, processPath(v.r.PathValue("id"))) }
@@ -129,7 +201,7 @@ func (s *console) load(v visit) (atProcess, bool) {
 		return atProcess{}, false
 	}
 	// A process goes on, whether or not the card's source can be asked.
-	c, err := s.known(ctx, s.Cards, p.Card)
+	c, err := s.known(ctx, p.Card)
 	if errors.Is(err, card.ErrNotFound) {
 		// Cards are not unregistered, but a process is to be ended even so.
 		c, err = s.subject(card.Card{Serial: p.Card}), nil
@@ -144,11 +216,14 @@ func (s *console) load(v visit) (atProcess, bool) {
 	}
 	page := atProcess{
 		Process: p, Subject: c, Path: processPath(p.ID), Checks: unblock.StartChecks(),
-		Digits: digits, Blank: blank(digits), Form: v.token,
+		Digits: digits, Blank: blank(digits), Form: v.token, Key: v.key(),
 	}
 	another := link{c.Path, "Back to the card"}
 	switch p.State {
-	case unblock.Waiting, unblock.Started:
+	case unblock.Waiting:
+		page.Steps = steps(1)
+		page.Checks = slices.DeleteFunc(page.Checks, func(c unblock.Check) bool { return c == unblock.PolicyPermits })
+	case unblock.Started:
 		page.Steps = steps(1)
 	case unblock.Answered:
 		page.Steps = steps(3)
@@ -175,10 +250,50 @@ func (s *console) challengeDigits(ctx context.Context, cardType string) (int, er
 	return 2 * profile.ChallengeLen, err
 }
 
-// respond answers the challenge that was typed in, and shows the response or
-// what is wrong with the challenge.
+// readBack shows the challenge that was typed in as it was understood, or what is
+// wrong with it. Nothing is answered yet.
+func (s *console) readBack(v visit) {
+	if !s.keyed(v) {
+		return
+	}
+	page, ok := s.load(v)
+	if !ok {
+		return
+	}
+	page.Typed = v.r.PostForm.Get("challenge")
+	back, err := s.Desk.ReadBack(v.r.Context(), v.caller, page.ID, page.Typed)
+	switch {
+	case err == nil:
+		page.Back = readBackOf(back)
+		s.show(v, http.StatusOK, processPage, "Read the challenge back", page)
+	case page.State == unblock.Started:
+		page.mark()
+		m, status := s.problem(v, err)
+		page.Problem = &m
+		s.show(v, status, processPage, m.Title, page)
+	default:
+		s.refuse(v, err, page.back()...)
+	}
+}
+
+// mark looks whether what was typed is no challenge, and finds the character that
+// makes it none.
+func (p *atProcess) mark() {
+	_, err := card.ParseChallenge(p.Typed, p.Digits/2)
+	p.Misread = err != nil
+	if misread := (*card.ChallengeError)(nil); errors.As(err, &misread) {
+		p.Wrong = wrongIn(p.Typed, misread)
+	}
+}
+
+func (p *atProcess) back() []link {
+	return []link{{p.Path, "Back to this unblock"}, {p.Subject.Path, "Back to the card"}}
+}
+
+// respond answers the challenge that was read back, and shows the response or why
+// there is none.
 func (s *console) respond(v visit) {
-	if !s.form(v) {
+	if !s.keyed(v) {
 		return
 	}
 	// What the page needs is read first: once there is a response, nothing may
@@ -188,26 +303,30 @@ func (s *console) respond(v visit) {
 		return
 	}
 	page.Typed = v.r.PostForm.Get("challenge")
-	challenge, err := card.ParseChallenge(page.Typed, page.Digits/2)
-	var misread *card.ChallengeError
-	if errors.As(err, &misread) {
-		page.Wrong = wrongIn(page.Typed, misread)
-	}
-
-	answer, err := s.Desk.Answer(v.r.Context(), v.caller, page.ID, unblock.Typed{Challenge: page.Typed})
+	answer, err := s.Desk.Answer(v.r.Context(), v.caller, page.ID, unblock.Typed{
+		Challenge: page.Typed, Confirmed: v.r.PostForm.Get("confirmed") != "", IdempotencyKey: v.key(),
+	})
 	defer answer.Response.Wipe()
 	var no *unblock.Refusal
 	switch {
 	case err == nil:
 		page.Process, page.Checks, page.Steps = answer.Process, answer.Checks, steps(2)
-		s.show(v, http.StatusOK, responsePage, "Response", atResponse{page, challenge.Grouped(), groups(answer.Response)})
+		challenge, _ := card.ParseChallenge(page.Typed, page.Digits/2) // the desk could read it
+		s.show(v, http.StatusOK, responsePage, "Response", atResponse{
+			atProcess: page, Challenge: challenge.Grouped(), Groups: groups(answer.Response.Grouped(), answer.Response.Spoken()),
+			Again: answer.Repeated, Standing: standing(answer.Attempts), Warning: answer.Attempts.Warning(),
+		})
 	case errors.As(err, &no) && no.Check != "":
 		// A check said no: the process still waits, and what was typed is kept.
 		m, status := s.problem(v, err)
 		page.Problem = &m
+		page.mark()
+		if back, err := s.Desk.ReadBack(v.r.Context(), v.caller, page.ID, page.Typed); err == nil {
+			page.Back = readBackOf(back)
+		}
 		s.show(v, status, processPage, m.Title, page)
 	default:
-		s.refuse(v, err, link{page.Path, "Back to this unblock"}, link{page.Subject.Path, "Back to the card"})
+		s.refuse(v, err, page.back()...)
 	}
 }
 
@@ -227,20 +346,24 @@ func (s *console) complete(v visit) {
 		return
 	}
 	_, err := s.Desk.Complete(v.r.Context(), v.caller, id, outcome)
-	s.ended(v, id, err)
+	s.ended(v, id, err, func(p unblock.Process) bool { return p.Outcome == outcome })
 }
 
 // cancel ends a process without an outcome.
 func (s *console) cancel(v visit) {
 	id := v.r.PathValue("id")
 	_, err := s.Desk.Cancel(v.r.Context(), v.caller, id)
-	s.ended(v, id, err)
+	s.ended(v, id, err, func(p unblock.Process) bool { return p.State == unblock.Cancelled })
 }
 
-func (s *console) ended(v visit, id string, err error) {
+// ended shows a process that was ended, also where that was done before: by the first
+// of two clicks.
+func (s *console) ended(v visit, id string, err error, done func(unblock.Process) bool) {
 	if err != nil {
-		s.refuse(v, err, link{processPath(id), "Back to this unblock"})
-		return
+		if p, unread := s.Desk.Process(v.r.Context(), v.caller, id); unread != nil || !done(p) {
+			s.refuse(v, err, link{processPath(id), "Back to this unblock"})
+			return
+		}
 	}
 	s.see(v, processPath(id))
 }
@@ -264,8 +387,8 @@ func (s *console) foreign(v visit) {
 }
 
 // known looks a card up with the name of its type.
-func (s *console) known(ctx context.Context, cards unblock.Cards, serial string) (subject, error) {
-	c, err := cards.Card(ctx, serial)
+func (s *console) known(ctx context.Context, serial string) (subject, error) {
+	c, err := s.Cards.Card(ctx, serial)
 	if err != nil {
 		return subject{}, err
 	}

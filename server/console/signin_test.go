@@ -76,7 +76,7 @@ oidc:
 
 	t.Run("form of another session", func(t *testing.T) {
 		evaluate[string](t, b, "document.querySelector('form[action$=unblock] [name=form]').value = 'x'")
-		b.do(t, chromedp.SendKeys(chromedp.CSS("#reason"), "forged"))
+		b.do(t, chromedp.SendKeys(chromedp.CSS("#reason"), "forged"), chromedp.SendKeys(chromedp.CSS("#verification"), "Called"))
 		b.goes(t, 403, chromedp.Click(chromedp.CSS("form[action$=unblock] button")))
 		b.shows(t, "The form is of another session")
 		b.goes(t, 200, chromedp.Navigate(b.base+page))

@@ -2,10 +2,12 @@ package console
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
 
+	"latchkey/card"
 	"latchkey/identity"
 	"latchkey/unblock"
 )
@@ -86,17 +88,50 @@ func (s *console) form(v visit) bool {
 	return false
 }
 
+// keyed reads a form that has to hold an idempotency key, or shows why it cannot.
+func (s *console) keyed(v visit) bool {
+	if !s.form(v) {
+		return false
+	}
+	if card.TextFault(v.r.PostForm.Get(keyField), maxKey, true) == "" {
+		return true
+	}
+	s.tell(v, http.StatusBadRequest, message{
+		Title:  "The form is not whole",
+		Detail: "It lacks the key by which it is known when it is sent twice, so nothing was done.",
+		Remedy: "Go back, load the page anew, and send the form again.",
+	})
+	return false
+}
+
+// keyField is the field of a form that holds its idempotency key, of maxKey bytes at
+// most.
+const (
+	keyField = "key"
+	maxKey   = 64
+)
+
+// key is the idempotency key of the form that was sent, or of one that is to be
+// sent: what is shown again for correction is the same form.
+func (v visit) key() string {
+	if key := v.r.PostForm.Get(keyField); key != "" {
+		return key
+	}
+	return rand.Text()
+}
+
 // show writes a page.
 func (s *console) show(v visit, status int, name, title string, content any) {
-	operator := ""
+	around := layout{Title: title, Version: s.Version, Form: v.token, Content: content}
 	if v.caller.Operator != nil {
-		operator = v.caller.Operator.ID
+		around.Operator = v.caller.Operator.ID
+	}
+	if around.Approves = v.approves(); around.Approves {
+		around.Waiting = s.waiting(v)
 	}
 	// A page is made as a whole first, so that none is sent by half.
 	var page bytes.Buffer
-	err := s.templates[name].ExecuteTemplate(&page, "layout.html", layout{
-		Title: title, Operator: operator, Version: s.Version, Form: v.token, Content: content,
-	})
+	err := s.templates[name].ExecuteTemplate(&page, "layout.html", around)
 	if err != nil {
 		s.Report(v.r, fmt.Errorf("console page %s: %w", name, err))
 		http.Error(v.w, "The page could not be made.", http.StatusInternalServerError)
@@ -128,7 +163,7 @@ func (s *console) words(v visit, err error) (message, int) {
 	if errors.As(err, &no) {
 		m.Code, m.Check, m.Detail = string(no.Code), sentence(string(no.Check)), no.Detail
 		if no.Code == unblock.ProcessAnswered {
-			m.Detail += " A response is shown once and cannot be shown again."
+			m.Detail += " Its response cannot be shown again."
 		}
 	}
 	p := s.Problem(m.Code)
