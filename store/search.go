@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
 	"database/sql"
 	"encoding/base64"
 	"errors"
@@ -76,7 +78,8 @@ func (s *Store) FindCards(ctx context.Context, q Query) (cards []card.Card, next
 	if q.Unconfirmed != nil && len(terms) != 0 {
 		return nil, "", fmt.Errorf("%w: cards that are not confirmed are listed without a text", ErrQuery)
 	}
-	after, err := readPlace(q.After, len(terms) != 0 || q.Unconfirmed != nil)
+	about := aboutOf(terms, q.Unconfirmed)
+	after, err := s.cursors.open(q.After, about)
 	if err != nil {
 		return nil, "", err
 	}
@@ -101,36 +104,64 @@ func (s *Store) FindCards(ctx context.Context, q Query) (cards []card.Card, next
 	if err != nil {
 		return nil, "", s.unread("search cards", err)
 	}
-	return page.cards, page.next, nil
+	return page.cards, s.cursors.seal(page.rest, about), nil
 }
 
 // place is where in the order of a search a page ends.
 type place struct{ word, serial string }
 
-func (p place) String() string {
-	text := p.serial
-	if p.word != "" {
-		text = p.word + "\n" + p.serial
-	}
-	return base64.RawURLEncoding.EncodeToString([]byte(text))
-}
-
 var errCursor = fmt.Errorf("%w: the cursor is not one that came with a page of this search; start again without it", ErrQuery)
 
-// readPlace reads a cursor.
-func readPlace(cursor string, ofWords bool) (place, error) {
+// cursors seals places, by AES-256-GCM under a key that all nodes have from the
+// database. A place is that of the last card that was looked at, which whoever asks
+// may not be allowed to see: neither it nor words of its holder are to be read from a
+// cursor, nor can anybody make a cursor and so feel his way along what is hidden.
+type cursors struct{ sealed cipher.AEAD }
+
+// newCursors reads the key, which a migration made.
+func newCursors(ctx context.Context, db *pool) (cursors, error) {
+	var key []byte
+	if err := db.QueryRowContext(ctx, `SELECT key FROM cursor_key WHERE id = 1`).Scan(&key); err != nil {
+		return cursors{}, fmt.Errorf("read the key of cursors: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return cursors{}, fmt.Errorf("key of cursors: %w", err)
+	}
+	sealed, err := cipher.NewGCMWithRandomNonce(block)
+	return cursors{sealed}, err
+}
+
+// seal makes a cursor of a place, empty for none. It is good for the same search only.
+func (c cursors) seal(p place, about string) string {
+	if p == (place{}) {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(c.sealed.Seal(nil, nil, []byte(p.word+"\n"+p.serial), []byte(about)))
+}
+
+func (c cursors) open(cursor, about string) (place, error) {
 	if cursor == "" {
 		return place{}, nil
 	}
-	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	word, serial, found := strings.Cut(string(text), "\n")
-	if !found {
-		word, serial = "", word
-	}
-	if err != nil || found != ofWords || serial == "" {
+	sealed, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
 		return place{}, errCursor
 	}
+	text, err := c.sealed.Open(nil, nil, sealed, []byte(about))
+	if err != nil {
+		return place{}, errCursor
+	}
+	word, serial, _ := strings.Cut(string(text), "\n")
 	return place{word, serial}, nil
+}
+
+// aboutOf tells one search from others.
+func aboutOf(terms []string, u *Unconfirmed) string {
+	if u != nil {
+		return fmt.Sprintf("unconfirmed %d %s", u.Since.UnixMicro(), u.Source)
+	}
+	return "words " + strings.Join(terms, " ")
 }
 
 // page is the page that is being filled.
@@ -140,14 +171,14 @@ type page struct {
 	cards []card.Card
 	last  place // of the last card that was looked at
 	shown int
-	next  string
+	rest  place // where the next page goes on, the zero place where there is none
 }
 
 // take takes a card into the page if it may be seen, and tells whether that was
 // the last: the page is full, or enough was done for it.
 func (p *page) take(at place, c card.Card) (full bool, err error) {
 	if len(p.cards) == p.limit || p.shown == maxShown {
-		p.next = p.last.String()
+		p.rest = p.last
 		return true, nil
 	}
 	p.last = at
@@ -301,7 +332,7 @@ func (s *Store) readMatches(ctx context.Context, p *page, after place, terms []s
 		}
 		after, p.last = until, until
 	}
-	p.next = p.last.String()
+	p.rest = p.last
 	return nil
 }
 

@@ -43,6 +43,7 @@ type Store struct {
 	// searching holds the searches under way, which must leave readers and processors
 	// to the answers.
 	searching chan struct{}
+	cursors   cursors
 	writer    *writer
 	close     func() error
 }
@@ -83,7 +84,11 @@ func open(ctx context.Context, where string) (*Store, error) {
 	if err := plant(ctx, d.writer); err != nil {
 		return nil, errors.Join(d.explain(err), d.release())
 	}
-	s := &Store{readers: d.readers, searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), writer: newWriter(d.writer)}
+	sealing, err := newCursors(ctx, d.writer)
+	if err != nil {
+		return nil, errors.Join(err, d.release())
+	}
+	s := &Store{readers: d.readers, cursors: sealing, searching: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), writer: newWriter(d.writer)}
 	s.close = sync.OnceValue(func() error {
 		s.writer.close()
 		return d.release()
