@@ -107,7 +107,7 @@ func (d *Desk) judge(
 		no = move(pending, &p)
 	}
 	if no != nil {
-		return Pending{}, d.refused(ctx, entry, no, nil)
+		return Pending{}, d.refused(ctx, entry, no)
 	}
 	p.Approver, p.DecidedAt = caller.Operator, now
 	p.Revision++
@@ -118,7 +118,7 @@ func (d *Desk) judge(
 			pending.Process = now
 			return pending, nil
 		}
-		return Pending{}, d.refused(ctx, entry, notWritten(err), nil)
+		return Pending{}, d.refused(ctx, entry, notWritten(err))
 	}
 	pending.Process = p
 	return pending, nil

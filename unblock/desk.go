@@ -630,11 +630,11 @@ func (c Caller) sign(e *audit.Entry) {
 
 // refused writes a no to the audit log. The answer is no whether or not that
 // works: a log that cannot be written joins the refusal's cause.
-func (d *Desk) refused(ctx context.Context, e audit.Entry, no *Refusal, charges []Charge) *Refusal {
-	return d.deny(ctx, e, no, charges, nil)
+func (d *Desk) refused(ctx context.Context, e audit.Entry, no *Refusal) *Refusal {
+	return d.deny(ctx, e, no, nil, nil)
 }
 
-// deny is refused, with what policies were asked.
+// deny is refused, with the accounts that are charged and what policies were asked.
 func (d *Desk) deny(ctx context.Context, e audit.Entry, no *Refusal, charges []Charge, decided *policy.Decided) *Refusal {
 	e.Outcome, e.Check, e.Code, e.Detail = audit.Deny, string(no.Check), string(no.Code), no.Detail
 	if no.failure() {
@@ -728,7 +728,7 @@ func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error
 	a := &attempt{action: audit.UnblockStart, caller: caller, began: d.Now(), asked: b, mayWait: true}
 	a.once = caller.once(a.action, b.IdempotencyKey, b.content()...)
 	if no := d.recall(ctx, a); no != nil {
-		return Opened{}, d.refused(ctx, a.entry(d.Now()), no, nil)
+		return Opened{}, d.refused(ctx, a.entry(d.Now()), no)
 	}
 	for {
 		if no := d.decide(ctx, a, KeyUsable); no != nil {
@@ -749,7 +749,7 @@ func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error
 				continue
 			}
 		}
-		return Opened{}, d.refused(ctx, a.entry(d.Now()), no, nil)
+		return Opened{}, d.refused(ctx, a.entry(d.Now()), no)
 	}
 }
 
@@ -804,7 +804,7 @@ func (d *Desk) Answer(ctx context.Context, caller Caller, id string, t Typed) (A
 		no = d.inState(p, Started)
 	}
 	if no != nil {
-		return Answer{}, d.refused(ctx, a.entry(d.Now()), no, nil)
+		return Answer{}, d.refused(ctx, a.entry(d.Now()), no)
 	}
 	return d.answer(ctx, a)
 }
@@ -815,7 +815,7 @@ func (d *Desk) Respond(ctx context.Context, caller Caller, b Begin, t Typed) (An
 	a := &attempt{action: audit.UnblockRespond, caller: caller, began: d.Now(), asked: b, typed: t}
 	a.once = caller.once(a.action, t.IdempotencyKey, append(t.content(), b.content()...)...)
 	if no := d.recall(ctx, a); no != nil {
-		return Answer{}, d.refused(ctx, a.entry(d.Now()), no, nil)
+		return Answer{}, d.refused(ctx, a.entry(d.Now()), no)
 	}
 	return d.answer(ctx, a)
 }
@@ -868,7 +868,7 @@ func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audi
 	}
 	caller.sign(&entry)
 	if no := d.inState(p, from...); no != nil {
-		return Process{}, d.refused(ctx, entry, no, nil)
+		return Process{}, d.refused(ctx, entry, no)
 	}
 	revision := p.Revision
 	move(&p)
@@ -877,7 +877,7 @@ func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audi
 	entry.Detail = string(p.Outcome)
 	err := d.Ledger.Apply(ctx, Change{Process: p, From: revision, Confirm: p.Outcome == PINChanged, Entry: entry})
 	if err != nil {
-		return Process{}, d.refused(ctx, entry, notWritten(err), nil)
+		return Process{}, d.refused(ctx, entry, notWritten(err))
 	}
 	return p, nil
 }
@@ -914,7 +914,7 @@ func (d *Desk) find(ctx context.Context, caller Caller, id string, action audit.
 	if caller.Operator != nil {
 		entry.Operator = caller.Operator.ID
 	}
-	return Process{}, d.refused(ctx, entry, no, nil)
+	return Process{}, d.refused(ctx, entry, no)
 }
 
 // owns tells whether the process was started by this client and, where its operator
