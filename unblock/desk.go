@@ -416,7 +416,7 @@ func (a *attempt) attempts(given int) Attempts {
 
 func attemptsExhausted(limit int) *Refusal {
 	return refuse(AttemptsExhausted, fmt.Sprintf(
-		"%d responses were given out for this card and none was reported to work. One more could destroy it. If one did work, report that process as pin-changed.", limit))
+		"%d responses were given out for this card and none was reported to work. One more could destroy it. Report what became of those that are open; where that is not enough, a supervisor can go on and give a reason.", limit))
 }
 
 func (d *Desk) keyUsable(ctx context.Context, a *attempt) *Refusal {
