@@ -1,7 +1,7 @@
 package server
 
 import (
-	"database/sql" //nolint:depguard // this looks at the file past the store
+	"database/sql"
 	"fmt"
 	"strings"
 )
