@@ -100,6 +100,16 @@ func (a *app) note(format string, args ...any) {
 	}
 }
 
+// show shows the person at the terminal what a question is about.
+func (a *app) show(text func(w io.Writer)) error {
+	if a.json {
+		return nil
+	}
+	w := tabwriter.NewWriter(a.err, 0, 0, 2, ' ', 0)
+	text(w)
+	return w.Flush()
+}
+
 // field writes one line of a result's text.
 func field(w io.Writer, name, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, name+"\t"+format+"\n", args...)

@@ -269,6 +269,9 @@ started, nor those for your own card.`,
 				if err != nil {
 					return err
 				}
+				if len(list.Approvals) == 0 {
+					a.note("Nothing waits for your approval.")
+				}
 				return a.print(list, func(w io.Writer) {
 					for _, p := range list.Approvals {
 						writeApproval(w, p)
@@ -291,10 +294,18 @@ func newVerdict(a *app, use, short string, decide func(c *api.Client, ctx contex
 		Use: use, Short: short, Args: needs("ID"),
 		Long: short + `.
 
-It shows the process and asks whether that is what you decide on; --yes does not ask.
+It shows the process, asks for a reason unless --reason gives it, and asks whether
+that is what you decide on; --yes does not ask that, and needs --reason.
 What is decided on is bound to the statement that was shown: if the process should say
 something else meanwhile, it is refused.`,
 		RunE: a.do(func(cmd *cobra.Command, args []string) error {
+			yes, _ := cmd.Flags().GetBool("yes")
+			if reason == "" && (yes || !a.interactive()) {
+				return misuse("say why: --reason; without it this needs a terminal, no --yes and no --json")
+			}
+			if !yes && !a.interactive() {
+				return misuse("say --yes; without it this needs a terminal and no --json")
+			}
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
 				list, err := c.Approvals(cmd.Context())
 				if err != nil {
@@ -304,12 +315,16 @@ something else meanwhile, it is refused.`,
 				if i < 0 {
 					return fmt.Errorf("no process %s waits for a decision that you may make; latchkey process waiting lists those that do", args[0])
 				}
-				writeApproval(a.err, list.Approvals[i])
-				if yes, _ := cmd.Flags().GetBool("yes"); !yes {
-					if !a.interactive() {
-						return misuse("say --yes; without it this needs a terminal and no --json")
+				if err := a.show(func(w io.Writer) { writeApproval(w, list.Approvals[i]) }); err != nil {
+					return err
+				}
+				q := asker{bufio.NewReader(a.in), a.err}
+				if reason == "" {
+					if reason, err = q.ask(cmd.Context(), "\nReason, for the operator and the audit log: "); err != nil {
+						return err
 					}
-					q := asker{bufio.NewReader(a.in), a.err}
+				}
+				if !yes {
 					answer, err := q.ask(cmd.Context(), fmt.Sprintf("\n%s? [y/N] ", short))
 					if err != nil || !agrees(answer) {
 						return err
