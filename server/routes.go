@@ -140,7 +140,7 @@ func (s *Server) guarded(r route) echo.HandlerFunc {
 			return refuse(codeCrossSite, "A browser sent this for a page of another site. Nothing was done.")
 		}
 		if !t.party.may(r.roles) {
-			return refuse(codeRole, fmt.Sprintf("Client %s may not do this. It takes one of the roles %s.", t.party.name, roleNames(r.roles)))
+			return refuse(codeRole, fmt.Sprintf("Client %s may not do this. It takes %s.", t.party.name, roleNames(r.roles)))
 		}
 		return shed(c, s.work, r.handle)
 	}
@@ -201,7 +201,7 @@ func (s *Server) console(c echo.Context) error {
 		}
 	}
 	if t.party != nil && t.party.person != nil && !MayUseConsole(*t.party.person) {
-		return refuse(codeRole, fmt.Sprintf("The console takes one of the roles %s.", roleNames(consoleRoles())))
+		return refuse(codeRole, fmt.Sprintf("The console takes %s.", roleNames(consoleRoles())))
 	}
 	return shed(c, s.pages, func(c echo.Context) error {
 		s.Console.ServeHTTP(c.Response(), c.Request())
@@ -221,7 +221,10 @@ func roleNames(roles []identity.Role) string {
 	for i, r := range roles {
 		names[i] = string(r)
 	}
-	return strings.Join(names, ", ")
+	if len(names) == 1 {
+		return "the role " + names[0]
+	}
+	return "one of the roles " + strings.Join(names, ", ")
 }
 
 // inTime bounds the work on a request whose body was read.
