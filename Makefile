@@ -27,7 +27,7 @@ check:
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-# Every room beside the bare PKCS#11 loop, in one run: docs/performance.md.
+# Every room beside the bare PKCS#11 loop, in one run.
 bench: deps build
 	go build -o bin/bench ./softhsm-test/bench
 	bin/bench $(BENCHFLAGS)
