@@ -302,7 +302,7 @@ func TestRefusals(t *testing.T) {
 		{"process approved without a reason", "sven", "POST", path + "/" + waiting.ID + "/approve", api.ApproveUnblock{Statement: "x"}, 422, codeInvalid, ""},
 		{"process approved by another hash", "sven", "POST", path + "/" + waiting.ID + "/approve", api.ApproveUnblock{Statement: "x", Reason: "INC"}, 409, string(unblock.ApprovalHash), ""},
 		{"process that asks for no approval", "sven", "POST", path + "/" + open.ID + "/approve", api.ApproveUnblock{Statement: "x", Reason: "INC"}, 404, string(unblock.ProcessUnknown), ""},
-		{"approvals of an operator", "anna", "GET", "/v1/approvals", nil, 403, codeRole, ""},
+		{"approvals of a backend", "backend", "GET", "/v1/approvals", nil, 403, codeRole, ""},
 		{"process not answered", "backend", "POST", path + "/" + open.ID + "/complete", api.Complete{Outcome: "pin-changed"}, 409, string(unblock.ProcessNotAnswered), ""},
 		{"process answered", "backend", "POST", path + "/" + answered.ID + "/response", api.Challenge{Challenge: challenge}, 409, string(unblock.ProcessAnswered), ""},
 		{"cancelled process", "backend", "POST", path + "/" + cancelled.ID + "/response", api.Challenge{Challenge: challenge}, 409, string(unblock.ProcessCancelled), ""},
