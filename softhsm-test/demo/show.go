@@ -110,6 +110,12 @@ Keys, under dual control: olga proposes, otto approves
   bin/latchkey key proposals --state open --client %[2]s/otto.yaml
   bin/latchkey key approve ID --client %[2]s/otto.yaml
 
+Policies, by the same two; and omar approves the unblocks that wait for a supervisor
+  bin/latchkey policy list --client %[2]s/olga.yaml
+  bin/latchkey policy rollback 0 --client %[2]s/olga.yaml
+  bin/latchkey policy approve ID --client %[2]s/otto.yaml
+  bin/latchkey process waiting --client %[2]s/omar.yaml
+
 HSM        The module finds the token by this variable
   export SOFTHSM2_CONF=%[8]s
   bin/latchkey doctor --config %[9]s
