@@ -314,7 +314,10 @@ func (a *app) readJSON(path string, into any) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
+	switch err := d.Decode(into); {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return misuse("%s: the JSON object breaks off at the end; is a bracket or a quotation mark missing?", path)
+	case err != nil:
 		return misuse("%s: %s", path, strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
