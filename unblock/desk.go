@@ -275,7 +275,6 @@ func (d *Desk) holderActive(_ context.Context, a *attempt) *Refusal {
 
 func (d *Desk) useCaseEnabled(_ context.Context, a *attempt) *Refusal {
 	if !a.kind.UnblockRemoteIn(a.card.State) {
-
 		return refuse(UseCaseOff, fmt.Sprintf(
 			"Unblock card remote is switched off for cards of type %s in state %s. An administrator can switch it on.", a.card.Type, a.card.State))
 	}
