@@ -21,31 +21,40 @@ type namespace struct{ name string }
 func newNamespace(t *testing.T, role string) *namespace {
 	t.Helper()
 	n := &namespace{fmt.Sprintf("latchkey-%s-%d", role, os.Getpid())}
-	ip(t, "netns", "add", n.name)
+	var here *namespace
+	here.ip(t, "netns", "add", n.name)
 	t.Cleanup(func() { _ = exec.CommandContext(context.Background(), "ip", "netns", "delete", n.name).Run() }) // which ends with the machine at the latest
-	ip(t, "-n", n.name, "link", "set", "lo", "up")
+	n.ip(t, "link", "set", "lo", "up")
 	return n
 }
 
 // connect joins two namespaces by a cable, and gives each end an address.
 func connect(t *testing.T, a *namespace, addressA string, b *namespace, addressB string) {
 	t.Helper()
-	ip(t, "link", "add", "cable", "netns", a.name, "type", "veth", "peer", "name", "cable", "netns", b.name)
+	var here *namespace
+	here.ip(t, "link", "add", "cable", "netns", a.name, "type", "veth", "peer", "name", "cable", "netns", b.name)
 	for n, address := range map[*namespace]string{a: addressA, b: addressB} {
-		ip(t, "-n", n.name, "address", "add", address, "dev", "cable")
-		ip(t, "-n", n.name, "link", "set", "cable", "up")
+		n.ip(t, "address", "add", address, "dev", "cable")
+		n.ip(t, "link", "set", "cable", "up")
 	}
 }
 
 // cable cuts the cable at this end, or mends it.
 func (n *namespace) cable(t *testing.T, state string) {
 	t.Helper()
-	ip(t, "-n", n.name, "link", "set", "cable", state)
+	n.ip(t, "link", "set", "cable", state)
 }
 
-func ip(t *testing.T, args ...string) {
+// ip runs ip in the namespace. Its own option -n would change mounts too, which not
+// every place lets it.
+func (n *namespace) ip(t *testing.T, args ...string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), "ip", args...).CombinedOutput(); err != nil {
+	var out []byte
+	err := n.inside(func() (err error) {
+		out, err = exec.CommandContext(t.Context(), "ip", args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
 		t.Fatalf("ip %v: %v\n%s", args, err, out)
 	}
 }
