@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -158,17 +157,13 @@ func (s *Server) propose(c echo.Context) error {
 }
 
 func (s *Server) listProposals(c echo.Context) error {
-	values, limit, faults := pageOf(c.Request().URL.RawQuery, store.MaxCards, "state", "limit", "after")
-	state := dualcontrol.State(values.Get("state"))
-	if values.Has("state") && !slices.Contains(dualcontrol.States(), state) {
-		faults = append(faults, card.Fault{Field: "state", Detail: fmt.Sprintf("is not one of %s", card.Join(dualcontrol.States()))})
-	}
-	if err := invalid(faults); err != nil {
+	q, err := proposalQuery(c, store.MaxCards)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := s.inTime(c)
 	defer cancel()
-	found, next, err := s.Custody.Proposals(ctx, dualcontrol.Query{State: state, Limit: limit, After: values.Get("after")})
+	found, next, err := s.Custody.Proposals(ctx, q)
 	if err != nil {
 		return paged(err)
 	}
@@ -177,81 +172,6 @@ func (s *Server) listProposals(c echo.Context) error {
 		page.Proposals[i] = proposalBody(c, p)
 	}
 	return reply(c, http.StatusOK, page)
-}
-
-func (s *Server) getProposal(c echo.Context) error {
-	id, err := proposalID(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
-	proposal, err := s.Custody.Proposal(ctx, id)
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, proposalBody(c, proposal))
-}
-
-func (s *Server) approveProposal(c echo.Context) error {
-	id, err := proposalID(c)
-	if err != nil {
-		return err
-	}
-	var body api.ApproveProposal
-	if err := read(c, &body); err != nil {
-		return err
-	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
-	proposal, err := s.Custody.Approve(ctx, officer(c), id, body.Hash)
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, proposalBody(c, proposal))
-}
-
-func (s *Server) rejectProposal(c echo.Context) error {
-	id, reason, err := rejection(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
-	proposal, err := s.Custody.Reject(ctx, officer(c), id, reason)
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, proposalBody(c, proposal))
-}
-
-// rejection reads which proposal is rejected, and why.
-func rejection(c echo.Context) (id, reason string, err error) {
-	if id, err = proposalID(c); err != nil {
-		return "", "", err
-	}
-	var body api.RejectProposal
-	if err := read(c, &body); err != nil {
-		return "", "", err
-	}
-	if fault := card.TextFault(body.Reason, card.MaxText, false); fault != "" {
-		return "", "", invalid([]card.Fault{{Field: "reason", Detail: fault}})
-	}
-	return id, body.Reason, nil
-}
-
-func (s *Server) withdrawProposal(c echo.Context) error {
-	id, err := proposalID(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
-	proposal, err := s.Custody.Withdraw(ctx, officer(c), id)
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, proposalBody(c, proposal))
 }
 
 func (s *Server) getTransportKey(c echo.Context) error {
@@ -273,17 +193,6 @@ func (s *Server) getTransportKey(c echo.Context) error {
 
 // proposalID is the ID in the path. One that could not be of ours is as unknown as
 // one that is not.
-func proposalID(c echo.Context) (string, error) {
-	id, err := parameter(c, "id")
-	if err != nil {
-		return "", err
-	}
-	if card.TextFault(id, card.MaxID, true) != "" {
-		return "", refuse(string(dualcontrol.ProposalUnknown), "There is no such proposal.")
-	}
-	return id, nil
-}
-
 func proposalBody(c echo.Context, p custody.Proposal) api.KeyProposal {
 	body := api.KeyProposal{
 		Proposal: proposed(p.Canonical(), p.Words(), p.Header, p.Progress),

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
 
 	"latchkey/card"
-	"latchkey/dualcontrol"
 	"latchkey/policy"
 	"latchkey/rulebook"
 	"latchkey/server/api"
@@ -200,17 +198,14 @@ func faulty(err error) error {
 }
 
 func (s *Server) listPolicyProposals(c echo.Context) error {
-	values, limit, faults := pageOf(c.Request().URL.RawQuery, maxPolicyProposals, "state", "limit", "after")
-	state := dualcontrol.State(values.Get("state"))
-	if values.Has("state") && !slices.Contains(dualcontrol.States(), state) {
-		faults = append(faults, card.Fault{Field: "state", Detail: fmt.Sprintf("is not one of %s", card.Join(dualcontrol.States()))})
-	}
-	if err := invalid(faults); err != nil {
+	q, err := proposalQuery(c, maxPolicyProposals)
+	if err != nil {
 		return err
 	}
+	q.Limit = min(q.Limit, maxPolicyProposals)
 	ctx, cancel := s.inTime(c)
 	defer cancel()
-	found, next, err := s.Rulebook.Proposals(ctx, dualcontrol.Query{State: state, Limit: min(limit, maxPolicyProposals), After: values.Get("after")})
+	found, next, err := s.Rulebook.Proposals(ctx, q)
 	if err != nil {
 		return paged(err)
 	}
@@ -219,66 +214,6 @@ func (s *Server) listPolicyProposals(c echo.Context) error {
 		page.Proposals[i] = policyProposalBody(p)
 	}
 	return reply(c, http.StatusOK, page)
-}
-
-func (s *Server) getPolicyProposal(c echo.Context) error {
-	id, err := proposalID(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
-	p, err := s.Rulebook.Proposal(ctx, id)
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, policyProposalBody(p))
-}
-
-func (s *Server) approvePolicyProposal(c echo.Context) error {
-	id, err := proposalID(c)
-	if err != nil {
-		return err
-	}
-	var body api.ApproveProposal
-	if err := read(c, &body); err != nil {
-		return err
-	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
-	p, err := s.Rulebook.Approve(ctx, officer(c), id, body.Hash)
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, policyProposalBody(p))
-}
-
-func (s *Server) rejectPolicyProposal(c echo.Context) error {
-	id, reason, err := rejection(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
-	p, err := s.Rulebook.Reject(ctx, officer(c), id, reason)
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, policyProposalBody(p))
-}
-
-func (s *Server) withdrawPolicyProposal(c echo.Context) error {
-	id, err := proposalID(c)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := s.inTime(c)
-	defer cancel()
-	p, err := s.Rulebook.Withdraw(ctx, officer(c), id)
-	if err != nil {
-		return err
-	}
-	return reply(c, http.StatusOK, policyProposalBody(p))
 }
 
 func policyProposalBody(p rulebook.Proposal) api.PolicyProposal {

@@ -12,7 +12,9 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"latchkey/custody"
 	"latchkey/identity"
+	"latchkey/rulebook"
 	"latchkey/trust"
 	"latchkey/unblock"
 )
@@ -38,6 +40,8 @@ func (s *Server) routes() []route {
 		watchers = []identity.Role{identity.SecurityOfficer, identity.Auditor}
 		everyone = []identity.Role{identity.Backend, identity.Operator, identity.Supervisor, identity.Administrator, identity.SecurityOfficer, identity.Auditor}
 	)
+	keys := proposals[custody.Proposal]{s, s.Custody, func(c echo.Context, p custody.Proposal) any { return proposalBody(c, p) }}
+	rules := proposals[rulebook.Proposal]{s, s.Rulebook, func(_ echo.Context, p rulebook.Proposal) any { return policyProposalBody(p) }}
 	return []route{
 		{http.MethodPost, "/v1/unblocks", s.startUnblock, desk},
 		{http.MethodGet, "/v1/unblocks/{id}", s.getUnblock, desk},
@@ -72,10 +76,10 @@ func (s *Server) routes() []route {
 		{http.MethodGet, "/v1/keys/{label}/{version}/cards", s.listAffectedCards, watchers},
 		{http.MethodGet, "/v1/key-proposals", s.listProposals, watchers},
 		{http.MethodPost, "/v1/key-proposals", s.propose, officers},
-		{http.MethodGet, "/v1/key-proposals/{id}", s.getProposal, watchers},
-		{http.MethodPost, "/v1/key-proposals/{id}/approve", s.approveProposal, officers},
-		{http.MethodPost, "/v1/key-proposals/{id}/reject", s.rejectProposal, officers},
-		{http.MethodPost, "/v1/key-proposals/{id}/withdraw", s.withdrawProposal, officers},
+		{http.MethodGet, "/v1/key-proposals/{id}", keys.get, watchers},
+		{http.MethodPost, "/v1/key-proposals/{id}/approve", keys.approve, officers},
+		{http.MethodPost, "/v1/key-proposals/{id}/reject", keys.reject, officers},
+		{http.MethodPost, "/v1/key-proposals/{id}/withdraw", keys.withdraw, officers},
 		{http.MethodGet, "/v1/transport-key", s.getTransportKey, officers},
 
 		{http.MethodGet, "/v1/policy", s.getPolicy, watchers},
@@ -85,11 +89,11 @@ func (s *Server) routes() []route {
 		{http.MethodPost, "/v1/policy/dry-run", s.tryPolicies, watchers},
 		{http.MethodGet, "/v1/policy-proposals", s.listPolicyProposals, watchers},
 		{http.MethodPost, "/v1/policy-proposals", s.proposePolicies, officers},
-		{http.MethodGet, "/v1/policy-proposals/{id}", s.getPolicyProposal, watchers},
+		{http.MethodGet, "/v1/policy-proposals/{id}", rules.get, watchers},
 		{http.MethodGet, "/v1/policy-proposals/{id}/diff", s.getPolicyProposalDiff, watchers},
-		{http.MethodPost, "/v1/policy-proposals/{id}/approve", s.approvePolicyProposal, officers},
-		{http.MethodPost, "/v1/policy-proposals/{id}/reject", s.rejectPolicyProposal, officers},
-		{http.MethodPost, "/v1/policy-proposals/{id}/withdraw", s.withdrawPolicyProposal, officers},
+		{http.MethodPost, "/v1/policy-proposals/{id}/approve", rules.approve, officers},
+		{http.MethodPost, "/v1/policy-proposals/{id}/reject", rules.reject, officers},
+		{http.MethodPost, "/v1/policy-proposals/{id}/withdraw", rules.withdraw, officers},
 
 		{http.MethodGet, "/v1/audit", s.exportAudit, auditors},
 		{http.MethodGet, "/v1/audit/state", s.getAuditState, watchers},

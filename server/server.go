@@ -89,11 +89,7 @@ type Custody interface {
 	Affected(ctx context.Context, key string, version int, after string, limit int) (cards []card.Card, next string, err error)
 	NewCardVersion(ctx context.Context, p card.Profile) (int, error)
 	Propose(ctx context.Context, who dualcontrol.Officer, d custody.Draft) (custody.Proposal, error)
-	Approve(ctx context.Context, who dualcontrol.Officer, id, hash string) (custody.Proposal, error)
-	Reject(ctx context.Context, who dualcontrol.Officer, id, reason string) (custody.Proposal, error)
-	Withdraw(ctx context.Context, who dualcontrol.Officer, id string) (custody.Proposal, error)
-	Proposal(ctx context.Context, id string) (custody.Proposal, error)
-	Proposals(ctx context.Context, q dualcontrol.Query) (page []custody.Proposal, next string, err error)
+	Proposals[custody.Proposal]
 	TransportKey(ctx context.Context, who dualcontrol.Officer) (custody.TransportKey, error)
 }
 
@@ -105,11 +101,7 @@ type Rulebook interface {
 	Version(ctx context.Context, number int) (rulebook.Version, error)
 	Versions(ctx context.Context, below, limit int) ([]rulebook.Version, error)
 	Propose(ctx context.Context, who dualcontrol.Officer, d rulebook.Draft) (rulebook.Proposal, error)
-	Approve(ctx context.Context, who dualcontrol.Officer, id, hash string) (rulebook.Proposal, error)
-	Reject(ctx context.Context, who dualcontrol.Officer, id, reason string) (rulebook.Proposal, error)
-	Withdraw(ctx context.Context, who dualcontrol.Officer, id string) (rulebook.Proposal, error)
-	Proposal(ctx context.Context, id string) (rulebook.Proposal, error)
-	Proposals(ctx context.Context, q dualcontrol.Query) (page []rulebook.Proposal, next string, err error)
+	Proposals[rulebook.Proposal]
 	DryRun(ctx context.Context, policies []policy.Source, last int) (rulebook.DryRun, error)
 }
 
