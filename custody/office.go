@@ -118,16 +118,7 @@ func (o *Office) Proposal(ctx context.Context, id string) (Proposal, error) {
 // dualcontrol.ErrQuery for a cursor that did not come with a page.
 func (o *Office) Proposals(ctx context.Context, q dualcontrol.Query) ([]Proposal, string, error) {
 	found, next, err := o.control.Proposals(ctx, q)
-	if err != nil {
-		return nil, "", err
-	}
-	page := make([]Proposal, len(found))
-	for i, p := range found {
-		if page[i], err = read(p, nil); err != nil {
-			return nil, "", err
-		}
-	}
-	return page, next, nil
+	return dualcontrol.ReadPage(read, found, next, err)
 }
 
 // room tells package dualcontrol what is proposed here.

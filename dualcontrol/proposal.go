@@ -205,3 +205,18 @@ func (p Proposal) mayApprove(who Officer, hash string, now time.Time) *Refusal {
 	}
 	return nil
 }
+
+// ReadPage reads what the proposals of a page say, with the cursor of the page after.
+// Its arguments are what Control.Proposals gives, and how a room reads a proposal.
+func ReadPage[P any](read func(Proposal, error) (P, error), found []Proposal, next string, err error) ([]P, string, error) {
+	if err != nil {
+		return nil, "", err
+	}
+	page := make([]P, len(found))
+	for i, p := range found {
+		if page[i], err = read(p, nil); err != nil {
+			return nil, "", err
+		}
+	}
+	return page, next, nil
+}

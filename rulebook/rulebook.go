@@ -390,16 +390,7 @@ func (r *Rulebook) Proposal(ctx context.Context, id string) (Proposal, error) {
 // dualcontrol.ErrQuery for a cursor that did not come with a page.
 func (r *Rulebook) Proposals(ctx context.Context, q dualcontrol.Query) ([]Proposal, string, error) {
 	found, next, err := r.control.Proposals(ctx, q)
-	if err != nil {
-		return nil, "", err
-	}
-	page := make([]Proposal, len(found))
-	for i, p := range found {
-		if page[i], err = read(p, nil); err != nil {
-			return nil, "", err
-		}
-	}
-	return page, next, nil
+	return dualcontrol.ReadPage(read, found, next, err)
 }
 
 // governed refuses changes where files govern.
