@@ -119,7 +119,7 @@ func openToLook(where string) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pool{DB: db, bind: func(query string) string { return query }}, nil
+	return &pool{DB: db, bind: unchanged}, nil
 }
 
 // latest is the version of the newest migration.

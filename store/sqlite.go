@@ -42,15 +42,17 @@ func openSQLite(ctx context.Context, path string) (*database, error) {
 	}
 	readers.SetMaxOpenConns(2 * runtime.GOMAXPROCS(0))
 	readers.SetMaxIdleConns(2 * runtime.GOMAXPROCS(0))
-	same := func(query string) string { return query }
 	return &database{
-		readers: &pool{DB: readers, bind: same}, writer: &pool{DB: writer, bind: same},
+		readers: &pool{DB: readers, bind: unchanged}, writer: &pool{DB: writer, bind: unchanged},
 		dialect: goose.DialectSQLite3, steps: "migrations", explain: explain,
 		there: tablesOfFile, disarm: disarmFile,
 		// The writer's connection goes last: closing it moves the -wal into the database.
 		release: func() error { return errors.Join(readers.Close(), writer.Close(), lock.Close()) },
 	}, nil
 }
+
+// unchanged binds a query as this package writes it: as SQLite does.
+func unchanged(query string) string { return query }
 
 // claim takes the lock that keeps other processes out and makes the database
 // file if it is not there, readable and writable for its owner only. It gives
