@@ -76,12 +76,18 @@ type Type struct {
 	// UnblockRemote holds, for each card state, whether *Unblock card remote*
 	// (CardsProcUnblockRemote) is switched on. A state that is not there is off.
 	UnblockRemote map[string]bool
-	UpdatedBy     string
-	UpdatedAt     time.Time
+	// UnblockSelf holds, in the same way, whether *Unblock PIN offline* is: by it the
+	// holder unblocks the card himself.
+	UnblockSelf map[string]bool
+	UpdatedBy   string
+	UpdatedAt   time.Time
 }
 
 // UnblockRemoteIn tells whether the use case is on for cards in the given state.
 func (t Type) UnblockRemoteIn(state string) bool { return t.UnblockRemote[state] }
+
+// UnblockSelfIn tells whether holders may unblock cards in the given state themselves.
+func (t Type) UnblockSelfIn(state string) bool { return t.UnblockSelf[state] }
 
 // Changes says what of the type differs from how it was before, for people: "name",
 // and each switch that was turned. A switch that is not there is off.
@@ -92,14 +98,17 @@ func (t Type) Changes(before Type) []string {
 			list = append(list, fmt.Sprintf("%s was %s, is %s", f.name, f.was, f.is))
 		}
 	}
-	states := maps.Clone(before.UnblockRemote)
-	if states == nil {
-		states = map[string]bool{}
-	}
-	maps.Copy(states, t.UnblockRemote)
-	for _, state := range slices.Sorted(maps.Keys(states)) {
-		if was, is := before.UnblockRemoteIn(state), t.UnblockRemoteIn(state); was != is {
-			list = append(list, fmt.Sprintf("unblock card remote for %s was %s, is %s", state, onOff(was), onOff(is)))
+	for _, s := range []struct {
+		name    string
+		was, is map[string]bool
+	}{{"unblock card remote", before.UnblockRemote, t.UnblockRemote}, {"unblock PIN offline", before.UnblockSelf, t.UnblockSelf}} {
+		states := make(map[string]bool, len(s.was)+len(s.is))
+		maps.Copy(states, s.was)
+		maps.Copy(states, s.is)
+		for _, state := range slices.Sorted(maps.Keys(states)) {
+			if was, is := s.was[state], s.is[state]; was != is {
+				list = append(list, fmt.Sprintf("%s for %s was %s, is %s", s.name, state, onOff(was), onOff(is)))
+			}
 		}
 	}
 	return list
@@ -210,12 +219,17 @@ func (t Type) Faults(cards States) []Fault {
 			faults = append(faults, Fault{f.field, fault})
 		}
 	}
-	for _, state := range slices.Sorted(maps.Keys(t.UnblockRemote)) {
-		if !cards.Known(state) {
-			faults = append(faults, Fault{
-				"unblock_remote." + state,
-				"is not a card state; known: " + strings.Join(cards.Names(), ", "),
-			})
+	for _, s := range []struct {
+		field    string
+		switches map[string]bool
+	}{{"unblock_remote", t.UnblockRemote}, {"unblock_self", t.UnblockSelf}} {
+		for _, state := range slices.Sorted(maps.Keys(s.switches)) {
+			if !cards.Known(state) {
+				faults = append(faults, Fault{
+					s.field + "." + state,
+					"is not a card state; known: " + strings.Join(cards.Names(), ", "),
+				})
+			}
 		}
 	}
 	return faults

@@ -112,10 +112,10 @@ func TestTypeFaults(t *testing.T) {
 	states := card.States{"active": true, "lost": false}
 	good := card.Type{ID: "staff", Name: "Staff card", Profile: "gids", UnblockRemote: map[string]bool{"active": true, "lost": false}}
 	begins(t, good.Faults(states), nil)
-	bad := card.Type{ID: "a\tb", Profile: strings.Repeat("p", 65), UnblockRemote: map[string]bool{"gone": false, "Active": true, "active": true}}
+	bad := card.Type{ID: "a\tb", Profile: strings.Repeat("p", 65), UnblockRemote: map[string]bool{"gone": false, "Active": true, "active": true}, UnblockSelf: map[string]bool{"away": true}}
 	begins(t, bad.Faults(states), []string{
 		"id: has a control character", "name: is required", "profile: longer than 64 bytes",
-		"unblock_remote.Active: is not a card state; known: active, lost", "unblock_remote.gone: is not a card state",
+		"unblock_remote.Active: is not a card state; known: active, lost", "unblock_remote.gone: is not a card state", "unblock_self.away: is not a card state",
 	})
 }
 

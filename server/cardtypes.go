@@ -56,7 +56,7 @@ func (s *Server) putCardType(c echo.Context) error {
 	}
 	caller := who(c)
 	t := card.Type{
-		ID: id, Name: body.Name, Profile: body.Profile, UnblockRemote: body.UnblockRemote,
+		ID: id, Name: body.Name, Profile: body.Profile, UnblockRemote: body.UnblockRemote, UnblockSelf: body.UnblockSelf,
 		UpdatedBy: caller.Client, UpdatedAt: s.Now(),
 	}
 	faults := t.Faults(s.CardStates)
@@ -88,28 +88,39 @@ func (s *Server) putCardType(c echo.Context) error {
 	return reply(c, putStatus(result), typeBody(stored))
 }
 
-// switches tells the audit log where the use case is on.
+// switches tells the audit log where the use case is on, and self-service.
 func switches(t card.Type) string {
+	text := "unblock card remote is " + onFor(t.UnblockRemote)
+	if self := onFor(t.UnblockSelf); self != "off" {
+		text += "; unblock PIN offline is " + self
+	}
+	return text
+}
+
+func onFor(switches map[string]bool) string {
 	var on []string
-	for state := range t.UnblockRemote {
-		if t.UnblockRemoteIn(state) {
+	for state, is := range switches {
+		if is {
 			on = append(on, state)
 		}
 	}
 	if len(on) == 0 {
-		return "unblock card remote is off"
+		return "off"
 	}
 	slices.Sort(on)
-	return "unblock card remote is on for " + strings.Join(on, ", ")
+	return "on for " + strings.Join(on, ", ")
 }
 
 func typeBody(t card.Type) api.CardType {
-	on := t.UnblockRemote
-	if on == nil {
-		on = map[string]bool{}
+	remote, self := t.UnblockRemote, t.UnblockSelf
+	if remote == nil {
+		remote = map[string]bool{}
+	}
+	if self == nil {
+		self = map[string]bool{}
 	}
 	return api.CardType{
-		ID: t.ID, Name: t.Name, Profile: t.Profile, UnblockRemote: on,
+		ID: t.ID, Name: t.Name, Profile: t.Profile, UnblockRemote: remote, UnblockSelf: self,
 		UpdatedBy: t.UpdatedBy, UpdatedAt: t.UpdatedAt,
 	}
 }

@@ -211,7 +211,11 @@ func (s *Store) Card(ctx context.Context, serial string) (card.Card, error) {
 // what. Where nothing but UpdatedBy and UpdatedAt differs it is
 // Unchanged and nothing is written: they tell of the last change.
 func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Result, error) {
-	on, err := json.Marshal(t.UnblockRemote)
+	remote, err := json.Marshal(t.UnblockRemote)
+	if err != nil {
+		return "", fmt.Errorf("put card type %s: %w", t.ID, err)
+	}
+	self, err := json.Marshal(t.UnblockSelf)
 	if err != nil {
 		return "", fmt.Errorf("put card type %s: %w", t.ID, err)
 	}
@@ -224,7 +228,7 @@ func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Re
 			result = Created
 		case err != nil:
 			return err
-		case stored.Name == t.Name && stored.Profile == t.Profile && maps.Equal(stored.UnblockRemote, t.UnblockRemote):
+		case sameType(stored, t):
 			result = Unchanged
 			return nil
 		default:
@@ -232,9 +236,9 @@ func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Re
 				e.Detail = strings.Join(changes, "; ")
 			}
 		}
-		_, err = tx.exec(`INSERT INTO card_types (`+typeColumns+`) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-			ON CONFLICT (id) DO UPDATE SET (name, profile, unblock_remote, updated_by, updated_at) = (?2, ?3, ?4, ?5, ?6)`,
-			t.ID, t.Name, t.Profile, string(on), t.UpdatedBy, micros(t.UpdatedAt))
+		_, err = tx.exec(`INSERT INTO card_types (`+typeColumns+`) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+			ON CONFLICT (id) DO UPDATE SET (name, profile, unblock_remote, unblock_self, updated_by, updated_at) = (?2, ?3, ?4, ?5, ?6, ?7)`,
+			t.ID, t.Name, t.Profile, string(remote), string(self), t.UpdatedBy, micros(t.UpdatedAt))
 		if err != nil {
 			return err
 		}
@@ -247,16 +251,22 @@ func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Re
 }
 
 // typeColumns are the columns that a card type is read from, in scanType's order.
-const typeColumns = `id, name, profile, unblock_remote, updated_by, updated_at`
+const typeColumns = `id, name, profile, unblock_remote, unblock_self, updated_by, updated_at`
+
+// sameType tells whether nothing but UpdatedBy and UpdatedAt differs.
+func sameType(a, b card.Type) bool {
+	return a.ID == b.ID && a.Name == b.Name && a.Profile == b.Profile &&
+		maps.Equal(a.UnblockRemote, b.UnblockRemote) && maps.Equal(a.UnblockSelf, b.UnblockSelf)
+}
 
 func scanType(row scanner) (card.Type, error) {
 	var t card.Type
-	var on []byte
+	var remote, self []byte
 	var updated sql.NullInt64
-	if err := row.Scan(&t.ID, &t.Name, &t.Profile, &on, &t.UpdatedBy, &updated); err != nil {
+	if err := row.Scan(&t.ID, &t.Name, &t.Profile, &remote, &self, &t.UpdatedBy, &updated); err != nil {
 		return card.Type{}, err
 	}
-	if err := json.Unmarshal(on, &t.UnblockRemote); err != nil {
+	if err := errors.Join(json.Unmarshal(remote, &t.UnblockRemote), json.Unmarshal(self, &t.UnblockSelf)); err != nil {
 		return card.Type{}, fmt.Errorf("switches of card type %s: %w", t.ID, err)
 	}
 	t.UpdatedAt = fromMicros(updated)

@@ -37,7 +37,7 @@ func (tx *tx) logDecided(e audit.Entry, d *policy.Decided) error {
 	}
 	kept := decision{tx.sequence, d.Request, d.Decision}
 	// Policies see neither the card's key material nor the switches of its type.
-	kept.Request.Type.UnblockRemote = nil
+	kept.Request.Type.UnblockRemote, kept.Request.Type.UnblockSelf = nil, nil
 	kept.Request.Card.CUID, kept.Request.Card.KDD, kept.Request.Card.WrappedKey = nil, nil, nil
 	kept.Decision.Policies, kept.Decision.Version, kept.Decision.Why = nil, "", ""
 	tx.decisions = append(tx.decisions, kept)

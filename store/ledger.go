@@ -249,22 +249,22 @@ func (tx *tx) stand(g unblock.Grounds) error {
 		return err
 	}
 	var name, profile string
-	var on []byte
+	var remote, self []byte
 	var key sql.NullString
-	err = tx.QueryRow(`SELECT name, profile, unblock_remote, (SELECT state FROM key_records WHERE key = ?2 AND version = ?3)
-		FROM card_types WHERE id = ?1`, g.Type.ID, g.Master, g.Version).Scan(&name, &profile, &on, &key)
+	err = tx.QueryRow(`SELECT name, profile, unblock_remote, unblock_self, (SELECT state FROM key_records WHERE key = ?2 AND version = ?3)
+		FROM card_types WHERE id = ?1`, g.Type.ID, g.Master, g.Version).Scan(&name, &profile, &remote, &self, &key)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return unblock.ErrGrounds
 	case err != nil:
 		return err
 	}
-	var switches map[string]bool
-	if err := json.Unmarshal(on, &switches); err != nil {
+	var remoteNow, selfNow map[string]bool
+	if err := errors.Join(json.Unmarshal(remote, &remoteNow), json.Unmarshal(self, &selfNow)); err != nil {
 		return fmt.Errorf("switches of card type %s: %w", g.Type.ID, err)
 	}
 	// Policies are told of the source, which makes no other card, and of the type's name.
-	if !sameCard(c, g.Card) || c.Source != g.Card.Source || name != g.Type.Name || profile != g.Type.Profile || !maps.Equal(switches, g.Type.UnblockRemote) ||
+	if !sameCard(c, g.Card) || c.Source != g.Card.Source || name != g.Type.Name || profile != g.Type.Profile || !maps.Equal(remoteNow, g.Type.UnblockRemote) || !maps.Equal(selfNow, g.Type.UnblockSelf) ||
 		key.Valid && !custody.State(key.String).Answers() {
 		return unblock.ErrGrounds
 	}

@@ -150,7 +150,7 @@ func TestCardsRoundTrip(t *testing.T) {
 func TestCardTypesRoundTrip(t *testing.T) {
 	s, ctx := newStore(t), t.Context()
 	entry := audit.Entry{Action: audit.CardTypePut}
-	a := card.Type{ID: "a", Name: "A", Profile: "gids", UnblockRemote: map[string]bool{"blocked": true, "active": false}, UpdatedBy: "adam", UpdatedAt: moment}
+	a := card.Type{ID: "a", Name: "A", Profile: "gids", UnblockRemote: map[string]bool{"blocked": true, "active": false}, UnblockSelf: map[string]bool{"blocked": true}, UpdatedBy: "adam", UpdatedAt: moment}
 	b := card.Type{ID: "b", Name: "B", Profile: "gids"}
 	same(t, "put b", must[store.Result](t)(s.PutCardType(ctx, b, entry)), store.Created)
 	same(t, "put a", must[store.Result](t)(s.PutCardType(ctx, a, entry)), store.Created)
@@ -161,7 +161,7 @@ func TestCardTypesRoundTrip(t *testing.T) {
 	a.UpdatedAt = kept(moment)
 	same(t, "types", must[[]card.Type](t)(s.CardTypes(ctx)), []card.Type{a, b})
 
-	again.UnblockRemote = map[string]bool{"blocked": false}
+	again.UnblockSelf = map[string]bool{"blocked": false}
 	same(t, "put with a switch turned", must[store.Result](t)(s.PutCardType(ctx, again, entry)), store.Updated)
 	again.UpdatedAt = kept(again.UpdatedAt)
 	same(t, "type", must[card.Type](t)(s.CardType(ctx, "a")), again)

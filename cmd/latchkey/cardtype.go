@@ -29,7 +29,8 @@ func newCardTypePut(a *app) *cobra.Command {
 		Short: "Register a card type, or replace its data, from a JSON file or - for standard input",
 		Long: `Register a card type, or replace its data, from a JSON file or from standard input
 where FILE is -. Unblock card remote is off in every card state that unblock_remote
-does not switch on.`,
+does not switch on, and Unblock PIN offline, by which holders unblock their own cards,
+in every one that unblock_self does not.`,
 		Example: `  latchkey card-type put employee.json
   echo '{"id":"employee","name":"Employee card","profile":"gids","unblock_remote":{}}' | latchkey card-type put -`,
 		Args: needs("FILE"),
@@ -105,11 +106,15 @@ func newSwitch(a *app, on bool) *cobra.Command {
 	}
 	var f clientFlags
 	var states []string
+	var self bool
 	cmd := &cobra.Command{
 		Use:   verb + " ID --state STATE...",
 		Short: "Switch Unblock card remote " + word + " for a card type in some card states",
+		Long: `Switch Unblock card remote ` + word + ` for a card type in some card states, or with
+--self Unblock PIN offline, by which holders unblock their own cards.`,
 		Example: fmt.Sprintf(`  latchkey card-type %[1]s employee --state blocked
-  latchkey card-type %[1]s employee --state active --state blocked`, verb),
+  latchkey card-type %[1]s employee --state active --state blocked
+  latchkey card-type %[1]s employee --state blocked --self`, verb),
 		Args: needs("ID"),
 		RunE: a.do(func(cmd *cobra.Command, args []string) error {
 			return f.with(cmd.Context(), func(c *api.Client, _ string) error {
@@ -117,11 +122,15 @@ func newSwitch(a *app, on bool) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if t.UnblockRemote == nil {
-					t.UnblockRemote = map[string]bool{}
+				switches := &t.UnblockRemote
+				if self {
+					switches = &t.UnblockSelf
+				}
+				if *switches == nil {
+					*switches = map[string]bool{}
 				}
 				for _, state := range states {
-					t.UnblockRemote[state] = on
+					(*switches)[state] = on
 				}
 				if t, _, err = c.PutCardType(cmd.Context(), t); err != nil {
 					return err
@@ -131,6 +140,7 @@ func newSwitch(a *app, on bool) *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringSliceVar(&states, "state", nil, "card `state`; may be given more than once")
+	cmd.Flags().BoolVar(&self, "self", false, "switch Unblock PIN offline, the holders' own, and not Unblock card remote")
 	if err := cmd.MarkFlagRequired("state"); err != nil {
 		panic(err) // the flag is defined above
 	}
@@ -141,19 +151,24 @@ func newSwitch(a *app, on bool) *cobra.Command {
 // printTypes prints card types, as a table where not as v's JSON.
 func (a *app) printTypes(v any, types ...api.CardType) error {
 	return a.print(v, func(w io.Writer) {
-		_, _ = fmt.Fprintln(w, "ID\tNAME\tPROFILE\tUNBLOCK CARD REMOTE\tCHANGED")
+		_, _ = fmt.Fprintln(w, "ID\tNAME\tPROFILE\tUNBLOCK CARD REMOTE\tUNBLOCK PIN OFFLINE\tCHANGED")
 		for _, t := range types {
-			var on []string
-			for _, state := range slices.Sorted(maps.Keys(t.UnblockRemote)) {
-				if t.UnblockRemote[state] {
-					on = append(on, state)
-				}
-			}
-			switched := "off"
-			if len(on) > 0 {
-				switched = "on when " + strings.Join(on, " or ")
-			}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s by %s\n", t.ID, t.Name, t.Profile, switched, t.UpdatedAt.Local().Format(time.DateTime), t.UpdatedBy)
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s by %s\n", t.ID, t.Name, t.Profile,
+				onWhen(t.UnblockRemote), onWhen(t.UnblockSelf), t.UpdatedAt.Local().Format(time.DateTime), t.UpdatedBy)
 		}
 	})
+}
+
+// onWhen says for which card states a switch is on.
+func onWhen(switches map[string]bool) string {
+	var on []string
+	for _, state := range slices.Sorted(maps.Keys(switches)) {
+		if switches[state] {
+			on = append(on, state)
+		}
+	}
+	if len(on) == 0 {
+		return "off"
+	}
+	return "on when " + strings.Join(on, " or ")
 }

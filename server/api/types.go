@@ -242,13 +242,14 @@ type ImportCounts struct {
 	Refused   int `json:"refused"`
 }
 
-// CardType is a kind of card with the use case's switches. States that are not
-// in UnblockRemote are off.
+// CardType is a kind of card with the use case's switches, and those of self-service.
+// States that are not in them are off.
 type CardType struct {
 	ID            string          `json:"id"`
 	Name          string          `json:"name"`
 	Profile       string          `json:"profile"`
 	UnblockRemote map[string]bool `json:"unblock_remote"`
+	UnblockSelf   map[string]bool `json:"unblock_self,omitempty"`
 	UpdatedBy     string          `json:"updated_by,omitempty"` // set by the server
 	UpdatedAt     time.Time       `json:"updated_at,omitzero"`  // set by the server
 }
