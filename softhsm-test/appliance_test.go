@@ -124,6 +124,35 @@ profiles:
 	}
 }
 
+// amend puts something else into the configuration for a part of it.
+func (a *appliance) amend(t *testing.T, part, other string) {
+	t.Helper()
+	text, err := os.ReadFile(a.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), part) {
+		t.Fatalf("the configuration has no %q", part)
+	}
+	if err := os.WriteFile(a.config, []byte(strings.Replace(string(text), part, other, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command runs the binary to its end, which must be a good one, and gives what it said.
+func (a *appliance) command(t *testing.T, args ...string) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("latchkey %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
 // database is the server's SQLite file.
 func (a *appliance) database() string { return filepath.Join(a.dir, "latchkey.db") }
 
