@@ -14,6 +14,10 @@
 //	GENERAL AUTHENTICATE  00 87 00 00 0C 7C 0A 82 08 and the response
 //	RESET RETRY COUNTER   00 2C 02 80 Lc and the new PIN, once after the authentication
 //	VERIFY                00 20 00 80 Lc and the PIN; without a PIN it asks for the tries left
+//	GET DATA              00 CB 3F FF 04 5C 02 7F 71 00  gives 7F 71 with the tries left (9F 17) and their limit (93)
+//
+// GET DATA gives the few files too that OpenSC wants to see on a card before it takes
+// it for one. ServeVPCD puts the card into a reader of vpcd, and so before pcscd.
 //
 // A challenge is good for the very next command and no longer. SELECT and a
 // reset void it and every authentication.

@@ -20,6 +20,7 @@ const (
 	insResetRetryCounter   = 0x2C
 	insGeneralAuthenticate = 0x87
 	insSelect              = 0xA4
+	insGetData             = 0xCB
 )
 
 // The tags of GENERAL AUTHENTICATE.
@@ -87,6 +88,8 @@ func (c *Card) Transmit(apdu []byte) []byte {
 			status = c.resetRetryCounter(cmd)
 		case insVerify:
 			status = c.verify(cmd)
+		case insGetData:
+			data, status = c.getData(cmd)
 		default:
 			status = UnknownCommand
 		}
