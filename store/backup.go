@@ -53,7 +53,7 @@ func tables() []table {
 // leftOut are the tables that a backup does without: what is made anew of the others,
 // and what means nothing to another database.
 func leftOut() []string {
-	return []string{"card_words", "card_words_made", "sessions", "cursor_key", "limits", "process_moves", "heartbeat", goose.DefaultTablename}
+	return []string{"card_words", "card_words_made", "audit_digest", "audit_blocks", "audit_counts", "audit_times", "sessions", "cursor_key", "limits", "process_moves", "heartbeat", goose.DefaultTablename}
 }
 
 // Content is what a backup holds, or what was restored from it.

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"latchkey/audit"
+	"latchkey/audit/digest"
 	"latchkey/audit/notary"
 	"latchkey/audit/retention"
 	"latchkey/audit/stream"
@@ -26,14 +27,17 @@ const pruneEvery = time.Hour
 type auditLog struct {
 	notary  *notary.Notary // nil without a key
 	streams *stream.Streams
+	digest  *digest.Digester
 	stop    func() error
 }
 
-// keepLog has the audit log signed, sent on and pruned until stop is called, which
-// has to be before the tokens are closed.
+// keepLog has the audit log signed, sent on, digested and pruned until stop is called,
+// which has to be before the tokens are closed.
 func keepLog(ctx context.Context, c *config.Config, s *store.Store, g *hsm.Group, log *zap.Logger) (_ *auditLog, err error) {
-	a := &auditLog{}
-	var works []func(context.Context)
+	a := &auditLog{digest: &digest.Digester{Log: s.Log(), Ledger: s}}
+	works := []func(context.Context){func(ctx context.Context) {
+		a.digest.Run(ctx, func(err error) { log.Warn("the audit log could not be digested; searches take longer", zap.Error(err)) })
+	}}
 	release := func() error { return nil }
 	if c.Audit.Key == "" {
 		log.Warn("audit.key names no key: the audit log is a tree, but nobody signs it, so whoever can write to the database can make all of it anew")
