@@ -40,8 +40,11 @@ type Transport struct {
 	// every is how often at most requests have the files looked at.
 	every time.Duration
 
-	inUse  atomic.Pointer[loaded]
-	looked atomic.Int64 // Unix time in nanoseconds
+	inUse atomic.Pointer[loaded]
+	// looked is when they were looked at last, in nanoseconds since began: a clock that
+	// is set back must not keep a revocation list from being read.
+	looked atomic.Int64
+	began  time.Time
 
 	mu     sync.Mutex // held while looking; guards the rest
 	stamps []stamp
@@ -62,7 +65,7 @@ type stamp struct {
 
 // Open reads the files.
 func (f TLSFiles) Open(log *zap.Logger, now func() time.Time) (*Transport, error) {
-	t := &Transport{files: f, log: log, now: now, every: time.Second}
+	t := &Transport{files: f, log: log, now: now, every: time.Second, began: time.Now()}
 	if err := t.refresh(); err != nil {
 		return nil, err
 	}
@@ -87,7 +90,7 @@ func (t *Transport) Check(connection *tls.ConnectionState) error {
 		return nil
 	}
 	files := t.inUse.Load()
-	if time.Now().UnixNano()-t.looked.Load() >= int64(t.every) {
+	if int64(time.Since(t.began))-t.looked.Load() >= int64(t.every) {
 		files = t.look()
 	}
 	return files.bundle.Check(connection.VerifiedChains, t.now())
@@ -97,7 +100,7 @@ func (t *Transport) Check(connection *tls.ConnectionState) error {
 func (t *Transport) look() *loaded {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.looked.Store(time.Now().UnixNano())
+	t.looked.Store(int64(time.Since(t.began)))
 	if err := t.refresh(); err != nil {
 		t.log.Error("the TLS files changed but cannot be used; the ones before stay", zap.Error(err))
 	}

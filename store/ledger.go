@@ -228,8 +228,9 @@ func (tx *tx) charge(charges []unblock.Charge, at time.Time) (full bool, err err
 	for _, c := range charges {
 		interval := c.Interval()
 		n, err := tx.exec(`INSERT INTO limits (key, arrival) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE
-			SET arrival = CASE WHEN limits.arrival > ?3 THEN limits.arrival + ?4 ELSE ?2 END WHERE limits.arrival <= ?5`,
-			c.Key, at.Add(interval).UnixMicro(), at.UnixMicro(), interval.Microseconds(), at.Add(c.Per-interval).UnixMicro())
+			SET arrival = CASE WHEN limits.arrival > ?3 AND limits.arrival <= ?6 THEN limits.arrival + ?4 ELSE ?2 END
+			WHERE limits.arrival <= ?5 OR limits.arrival > ?6`,
+			c.Key, at.Add(interval).UnixMicro(), at.UnixMicro(), interval.Microseconds(), at.Add(c.Per-interval).UnixMicro(), c.Furthest(at).UnixMicro())
 		if err != nil {
 			return false, fmt.Errorf("charge %s: %w", c.Key, err)
 		}

@@ -226,6 +226,12 @@ func TestCharges(t *testing.T) {
 	if logged := allEntries(t, s); len(logged) != 8+20 {
 		t.Errorf("%d audit entries, want 28", len(logged))
 	}
+	// A clock that was ahead and is put right keeps nobody out until that time has come,
+	// and one that differs a little opens nothing.
+	same(t, "answers of a clock that is behind by a period", answers(20, later.Add(-50*time.Second)), 0)
+	same(t, "wait after the clock was put back", charges[0].Wait(arrivals["operator:olga"], kept(moment)), time.Duration(0))
+	same(t, "answers after the clock was put back", answers(20, moment), 5)
+	same(t, "answers after that", answers(20, moment), 0)
 }
 
 // Of a card's processes those are open that are under way or whose response still

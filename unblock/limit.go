@@ -31,10 +31,16 @@ type Charge struct {
 // Interval is the time between two decisions that come evenly.
 func (c Charge) Interval() time.Duration { return c.Per / time.Duration(c.N) }
 
+// Furthest is the last arrival that a decision at this time, or at a time that another
+// node's clock has, can be charged after.
+func (c Charge) Furthest(now time.Time) time.Time { return now.Add(2 * c.Per) }
+
 // Wait is how long a decision has to wait that comes now, 0 where it need not: one
-// fits as long as it moves the arrival no more than a period ahead of now.
+// fits as long as it moves the arrival no more than a period ahead of now. An arrival
+// that is further ahead than [Charge.Furthest] was charged by a clock that has been put
+// back since: the account begins anew, and is not shut until that time has come.
 func (c Charge) Wait(arrival, now time.Time) time.Duration {
-	if arrival.Before(now) {
+	if arrival.Before(now) || arrival.After(c.Furthest(now)) {
 		arrival = now
 	}
 	return max(0, arrival.Add(c.Interval()).Sub(now)-c.Per)

@@ -64,7 +64,7 @@ func (d *Desk) recall(ctx context.Context, a *attempt) *Refusal {
 	if no := d.inState(p, Waiting, Started, Answered); no != nil {
 		return no
 	}
-	if !d.Now().Before(p.ExpiresAt) {
+	if p.late(d.Now()) {
 		return refuse(ProcessExpired, "The process that this call began or answered has expired, and nothing of it is repeated. Start another.")
 	}
 	a.resume(p)

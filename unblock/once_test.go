@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"latchkey/identity"
 	"latchkey/policy"
@@ -24,21 +25,22 @@ func TestRepetitionPassesEveryCheck(t *testing.T) {
 		code    unblock.Code // "" where the response is given again
 		process unblock.Code // instead, in a process that was started before
 	}{
-		"nothing":          {caller: anna},
-		"challenge":        {caller: anna, another: true, code: unblock.IdempotencyKeyReused},
-		"operator":         {caller: omar, code: unblock.CardBusy, process: unblock.ProcessUnknown},
-		"client":           {caller: other, code: unblock.ChallengeSuspicious, process: unblock.ProcessUnknown},
-		"nobody's token":   {caller: backend().caller, code: unblock.OperatorRequired, process: unblock.ProcessUnknown},
-		"card revoked":     {change: func(w *world) { w.card.State = "revoked" }, caller: anna, code: unblock.CardNotActive},
-		"holder left":      {change: func(w *world) { w.card.Holder.State = "left" }, caller: anna, code: unblock.HolderNotActive},
-		"not to be seen":   {change: func(w *world) { w.unseen = true }, caller: anna, code: unblock.CardUnknown},
-		"use case off":     {change: func(w *world) { w.kind.UnblockRemote = nil }, caller: anna, code: unblock.UseCaseOff},
-		"data old":         {change: func(w *world) { w.card.SyncedAt = w.now.Add(-2 * maxAge) }, caller: anna, code: unblock.CardDataStale},
-		"policy":           {change: func(w *world) { w.decision = policy.Decision{Why: "No."} }, caller: anna, code: unblock.PolicyDenied},
-		"approval wanted":  {change: func(w *world) { w.decision = policy.Decision{Approval: identity.Supervisor} }, caller: anna, code: unblock.ApprovalRequired},
-		"key suspended":    {change: func(w *world) { w.keyIs = "is suspended" }, caller: anna, code: unblock.KeyNotUsable},
-		"its time is over": {change: func(w *world) { w.now = w.now.Add(lifetime) }, caller: anna, code: unblock.ProcessExpired},
-		"key not known":    {change: func(w *world) { w.keyErr = errors.New("disk") }, caller: anna, code: unblock.StoreUnavailable},
+		"nothing":             {caller: anna},
+		"challenge":           {caller: anna, another: true, code: unblock.IdempotencyKeyReused},
+		"operator":            {caller: omar, code: unblock.CardBusy, process: unblock.ProcessUnknown},
+		"client":              {caller: other, code: unblock.ChallengeSuspicious, process: unblock.ProcessUnknown},
+		"nobody's token":      {caller: backend().caller, code: unblock.OperatorRequired, process: unblock.ProcessUnknown},
+		"card revoked":        {change: func(w *world) { w.card.State = "revoked" }, caller: anna, code: unblock.CardNotActive},
+		"holder left":         {change: func(w *world) { w.card.Holder.State = "left" }, caller: anna, code: unblock.HolderNotActive},
+		"not to be seen":      {change: func(w *world) { w.unseen = true }, caller: anna, code: unblock.CardUnknown},
+		"use case off":        {change: func(w *world) { w.kind.UnblockRemote = nil }, caller: anna, code: unblock.UseCaseOff},
+		"data old":            {change: func(w *world) { w.card.SyncedAt = w.now.Add(-2 * maxAge) }, caller: anna, code: unblock.CardDataStale},
+		"policy":              {change: func(w *world) { w.decision = policy.Decision{Why: "No."} }, caller: anna, code: unblock.PolicyDenied},
+		"approval wanted":     {change: func(w *world) { w.decision = policy.Decision{Approval: identity.Supervisor} }, caller: anna, code: unblock.ApprovalRequired},
+		"key suspended":       {change: func(w *world) { w.keyIs = "is suspended" }, caller: anna, code: unblock.KeyNotUsable},
+		"its time is over":    {change: func(w *world) { w.now = w.now.Add(lifetime) }, caller: anna, code: unblock.ProcessExpired},
+		"its time is to come": {change: func(w *world) { w.now = w.now.Add(-time.Hour) }, caller: anna, code: unblock.ProcessExpired},
+		"key not known":       {change: func(w *world) { w.keyErr = errors.New("disk") }, caller: anna, code: unblock.StoreUnavailable},
 	} {
 		for _, started := range []bool{false, true} {
 			w := newWorld(t)

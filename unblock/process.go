@@ -103,10 +103,21 @@ type Process struct {
 	Revision int64
 }
 
+// clocksDiffer is by how much the clocks of nodes, or one clock before and after it is
+// set, may differ without that anything is made of it.
+const clocksDiffer = 5 * time.Minute
+
+// late tells whether the process's time is over. It is, too, for one that begins in
+// the future: a clock was wrong then or is now, and the process would last until that
+// time has come.
+func (p Process) late(now time.Time) bool {
+	return !now.Before(p.ExpiresAt) || p.StartedAt.After(now.Add(clocksDiffer))
+}
+
 // at is the state at a moment: a process that nobody approved or answered in time
 // has expired, whether or not that was written down.
 func (p Process) at(now time.Time) State {
-	if (p.State == Waiting || p.State == Started) && !now.Before(p.ExpiresAt) {
+	if (p.State == Waiting || p.State == Started) && p.late(now) {
 		return Expired
 	}
 	return p.State
@@ -120,7 +131,7 @@ func (p Process) Holds(operator string, now time.Time) bool {
 	case Waiting, Started:
 		return true
 	case Answered:
-		return p.Operator != operator && now.Before(p.ExpiresAt)
+		return p.Operator != operator && !p.late(now)
 	default:
 		return false
 	}

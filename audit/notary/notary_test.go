@@ -195,7 +195,9 @@ func TestRetentionHoldsBackWhatIsNotSignedOrSent(t *testing.T) {
 	s, key := open(t, filepath.Join(t.TempDir(), "latchkey.db")), newKey(t)
 	now := time.Now()
 	add(t, s, 20, now.Add(-48*time.Hour))
-	add(t, s, 10, now)
+	add(t, s, 4, now)
+	add(t, s, 5, now.Add(-72*time.Hour)) // the clock was set wrong for a while
+	add(t, s, 1, now)
 	c := retention.Config{
 		Log: s.Log(), Ledger: s, Keep: 24 * time.Hour, Sinks: []string{"siem"}, Now: func() time.Time { return now },
 		Trusted: func(c audit.Checkpoint) error {

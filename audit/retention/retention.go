@@ -6,9 +6,7 @@ package retention
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"sort"
 	"time"
 
 	"latchkey/audit"
@@ -90,29 +88,29 @@ func (c Config) Prune(ctx context.Context, by audit.Entry) (Plan, error) {
 	return p, c.Ledger.Prune(ctx, p.To, by)
 }
 
-// olderThan finds the last entry that is older than a moment. Entries are in the order
-// of their numbers, and so of their times but for a clock that was set back.
+// olderThan finds the last entry up to which all are older than a moment. It looks at
+// each: where a clock was set, entries are not in the order of their times.
 func (c Config) olderThan(ctx context.Context, head audit.Head, moment time.Time) (int64, error) {
-	var failed error
-	n := sort.Search(int(head.Size-head.Pruned), func(i int) bool {
-		if failed != nil {
-			return true
-		}
-		rows, err := c.Log.Rows(ctx, head.Pruned+1+int64(i), 1)
-		if err == nil && len(rows) == 0 {
-			err = errors.New("an entry is missing")
-		}
-		var e audit.Entry
-		if err == nil {
-			err = json.Unmarshal([]byte(rows[0].Text), &e)
-		}
+	const batch = 1000
+	for n := head.Pruned; ; {
+		rows, err := c.Log.Rows(ctx, n+1, batch)
 		if err != nil {
-			failed = fmt.Errorf("look for entries to prune: %w", err)
-			return true
+			return n, fmt.Errorf("look for entries to prune: %w", err)
 		}
-		return !e.Time.Before(moment)
-	})
-	return head.Pruned + int64(n), failed
+		for _, row := range rows {
+			var e audit.Entry
+			if err := json.Unmarshal([]byte(row.Text), &e); err != nil {
+				return n, fmt.Errorf("look for entries to prune: entry %d: %w", row.Sequence, err)
+			}
+			if !e.Time.Before(moment) {
+				return n, nil
+			}
+			n = row.Sequence
+		}
+		if len(rows) == 0 {
+			return n, nil
+		}
+	}
 }
 
 // Run prunes from time to time until the context ends. What goes wrong is told of.

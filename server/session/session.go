@@ -264,6 +264,9 @@ func (s *Sessions) Person(r *http.Request) (identity.Person, error) {
 		why = "it lasted as long as it may"
 	case now.Sub(found.SeenAt) > s.Idle:
 		why = "it was idle"
+	case now.Sub(found.SeenAt) < -s.Idle:
+		// Without this it would last until that time has come, and as long again.
+		why = "it was used at a time that is yet to come: a clock was wrong then or is now"
 	}
 	if why != "" {
 		return identity.Person{}, errors.Join(ErrOver, s.end(r, *hash, found.Person, why))

@@ -360,6 +360,13 @@ func TestEnds(t *testing.T) {
 	s.is(b, "", session.ErrOver)
 
 	s.signIn(b, "anna", "")
+	s.later(-idle)
+	s.is(b, "anna", nil)
+	s.later(-time.Second)
+	s.is(b, "", session.ErrOver)
+	s.last("session.end permit anna it was used at a time that is yet to come: a clock was wrong then or is now")
+
+	s.signIn(b, "anna", "")
 	for range 31 {
 		s.later(idle)
 		s.is(b, "anna", nil)
