@@ -213,7 +213,11 @@ func (s *Server) console(c echo.Context) error {
 	})
 }
 
-func consoleRoles() []identity.Role { return []identity.Role{identity.Operator, identity.Supervisor} }
+// consoleRoles are those that a person can have: the console tells each which of its
+// pages are theirs.
+func consoleRoles() []identity.Role {
+	return slices.DeleteFunc(identity.Roles(), func(r identity.Role) bool { return r == identity.Backend })
+}
 
 // MayUseConsole tells whether the console is for this person.
 func MayUseConsole(p identity.Person) bool {

@@ -267,7 +267,7 @@ func wire(
 		return nil, err
 	}
 	rooms := console.Config{
-		Desk: desk, Cards: s, Profiles: c,
+		Desk: desk, Cards: s, Profiles: c, Zone: c.Zone,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		Caller: server.CallerOf, Report: server.Report,
 		Problem: func(code string) console.Problem {

@@ -40,7 +40,7 @@ func TestApprovalInBrowser(t *testing.T) {
 	}
 
 	sven.goes(t, 200, chromedp.Navigate(sven.base+"/console/"))
-	if count := evaluate[string](t, sven, "document.querySelector('.count').textContent"); count != "1 waiting" {
+	if count := evaluate[string](t, sven, "document.querySelector('.count').textContent"); count != "11 waits" {
 		t.Errorf("the head says %q", count)
 	}
 	sven.goes(t, 200, chromedp.Click(chromedp.CSS("nav a[href$=approvals]")))

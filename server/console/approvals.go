@@ -3,20 +3,16 @@ package console
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"latchkey/card"
-	"latchkey/identity"
 )
 
 // approves tells whether the operator is one who is asked for approvals, and may go
 // on beyond a card's attempts.
-func (v visit) approves() bool {
-	return v.caller.Operator != nil && slices.Contains(v.caller.Operator.Roles, identity.Supervisor)
-}
+func (v visit) approves() bool { return v.is(supervisors()) }
 
 // countTime is how long a page is kept waiting for the number in its head.
 const countTime = time.Second
@@ -48,14 +44,6 @@ func (s *console) approvals(v visit) {
 // showApprovals shows the page of approvals; fill, where it is set, adds to one what
 // was typed into its form.
 func (s *console) showApprovals(v visit, status int, page atApprovals, fill func(*pending)) {
-	if !v.approves() {
-		s.tell(v, http.StatusForbidden, message{
-			Title:  "Approvals are for supervisors",
-			Detail: "You do not have the role supervisor, so nothing waits for you here.",
-			Remedy: "If it should be yours, ask an administrator for the role.",
-		})
-		return
-	}
 	list, err := s.Desk.Pending(v.r.Context(), v.caller)
 	if err != nil {
 		s.refuse(v, err)

@@ -184,7 +184,7 @@ func TestUnblockInBrowser(t *testing.T) {
 	})
 	t.Run("backend", func(t *testing.T) {
 		b.goes(t, 403, chromedp.Navigate(h.door(t, "dns:idm.example.org")+"/console/"))
-		b.shows(t, "The console is for operators", "identity-manager")
+		b.shows(t, "The console is for people", "identity-manager")
 	})
 }
 

@@ -3,9 +3,20 @@
 // the response out and reports what became of it. A supervisor approves what
 // policy wants a second person for.
 //
-// The pages are made on the server from html/template and work without
-// JavaScript; there is none. A response is in one place only, the page that
-// answers the POST of its challenge: never in a URL and never in a cache.
+// The pages are made on the server from html/template, in the reader's language and
+// on the reader's clock (package words), and work without JavaScript. What there is of
+// it, static/console.js, only makes them quicker to use. A response is in one place
+// only, the page that answers the POST of its challenge: never in a URL and never in a
+// cache.
+//
+// To add a page: its line in routes and, where the head leads to it, in places
+// (access.go), which say whom it is for; templates/NAME.html, which defines "content"
+// out of the parts in parts.html and is shown by show(v, status, NAME, title, content);
+// its texts in words/ROOM.LANGUAGE.yaml for every language, which a template has as
+// {{t "key" "name" value}} and code as v.say("key", "name", value); a message page is
+// v.message("name") with message.name.title, .detail and .remedy; times are
+// {{when t}} or {{clock t}}. The tests find a text that is missing, left over or not in
+// the words.
 //
 // A form that starts or answers holds a random key, the idempotency key of its
 // call: sent twice by a double click or a reload it has the same answer, and
@@ -28,12 +39,14 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
-	"html/template"
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
+	"time"
 
 	"latchkey/card"
+	"latchkey/server/console/words"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -88,6 +101,8 @@ type Config struct {
 	Desk     Desk
 	Cards    Cards
 	Profiles unblock.Profiles
+	// Zone is the time zone of those who choose none; nil is UTC.
+	Zone *time.Location
 	// CardStates and HolderStates say which states are shown as good ones.
 	CardStates, HolderStates card.States
 
@@ -110,7 +125,9 @@ var files embed.FS
 // console serves the pages.
 type console struct {
 	Config
-	templates map[string]*template.Template // by the name of the page
+	texts  *words.Catalogue
+	zones  []words.Zone
+	sheets map[string]*sheets // by the name of the page
 }
 
 // New makes the console's handler, to be mounted at Path, or says what is missing
@@ -125,64 +142,53 @@ func New(c Config) (http.Handler, error) {
 			return nil, fmt.Errorf("console: %s is not set", name)
 		}
 	}
-	s := &console{Config: c, templates: map[string]*template.Template{}}
-	layout, err := template.New("layout.html").Funcs(functions()).ParseFS(files, "templates/layout.html", "templates/parts.html")
+	s := &console{Config: c, sheets: map[string]*sheets{}}
+	if s.Zone == nil {
+		s.Zone = time.UTC
+	}
+	s.zones = words.Zones(s.Zone)
+	var err error
+	if s.texts, err = words.Load(); err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	pages, err := fs.Glob(files, "templates/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	for _, page := range []string{searchPage, cardPage, processPage, responsePage, approvalsPage, messagePage, signInPage, signedOutPage} {
-		t, err := layout.Clone()
-		if err == nil {
-			t, err = t.ParseFS(files, "templates/"+page+".html")
-		}
+	for _, name := range pages {
+		page := &sheets{name: strings.TrimSuffix(path.Base(name), ".html")}
+		first, err := page.take()
 		if err != nil {
-			return nil, fmt.Errorf("console: %w", err)
+			return nil, err
 		}
-		s.templates[page] = t
+		page.pool.Put(first)
+		s.sheets[page.name] = page
 	}
 	assets, err := assets()
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
 
-	// An operator who goes to the address of a form instead of sending it, or
-	// goes back to it, lands on the page that the form is on.
 	mux := http.NewServeMux()
 	mux.Handle("GET "+Path+"static/", assets)
-	for pattern, h := range map[string]func(visit){
-		"GET /console/{$}":                      s.search,
-		"GET /console/cards/{serial}":           s.card,
-		"GET /console/cards/{serial}/unblock":   s.toCard,
-		"POST /console/cards/{serial}/unblock":  s.start,
-		"GET /console/unblocks/{id}":            s.process,
-		"GET /console/unblocks/{id}/challenge":  s.toProcess,
-		"GET /console/unblocks/{id}/response":   s.toProcess,
-		"GET /console/unblocks/{id}/complete":   s.toProcess,
-		"GET /console/unblocks/{id}/cancel":     s.toProcess,
-		"POST /console/unblocks/{id}/challenge": s.readBack,
-		"POST /console/unblocks/{id}/response":  s.respond,
-		"POST /console/unblocks/{id}/complete":  s.complete,
-		"POST /console/unblocks/{id}/cancel":    s.cancel,
-		"GET /console/approvals":                s.approvals,
-		"GET /console/approvals/{id}":           func(v visit) { s.see(v, approvalsPath) },
-		"POST /console/approvals/{id}":          s.judge,
-		Path:                                    s.nowhere,
-	} {
-		mux.Handle(pattern, s.operatorsOnly(h))
+	mux.HandleFunc("POST "+preferencesPath, s.prefer)
+	for _, r := range s.routes() {
+		mux.Handle(r.pattern, s.only(r.roles, r.serve))
 	}
+	mux.Handle("GET "+preferencesPath, s.only(everybody(), func(v visit) { s.see(v, Path) }))
 
 	if s.SignIn != nil {
 		mux.HandleFunc("GET "+signInPath, s.signIn)
 		mux.HandleFunc("GET "+callbackPath, s.signedIn)
-		mux.Handle("POST "+signOutPath, s.operatorsOnly(s.signOut))
-		mux.Handle("GET "+signOutPath, s.operatorsOnly(func(v visit) { s.see(v, Path) }))
+		mux.Handle("POST "+signOutPath, s.only(everybody(), s.signOut))
+		mux.Handle("GET "+signOutPath, s.only(everybody(), func(v visit) { s.see(v, Path) }))
 	}
 
 	// A browser adds a certificate to the form of a foreign site as readily as it may
 	// a cookie. So a POST has to come from a page of ours, and with a cookie it has to
 	// hold the session's token besides.
 	sameOrigin := http.NewCrossOriginProtection()
-	sameOrigin.SetDenyHandler(s.operatorsOnly(s.foreign))
+	sameOrigin.SetDenyHandler(s.only(everybody(), s.foreign))
 	return secured(sameOrigin.Handler(mux)), nil
 }
 
@@ -190,7 +196,7 @@ func New(c Config) (http.Handler, error) {
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")

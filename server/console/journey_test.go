@@ -252,8 +252,8 @@ func unblockLimit(t *testing.T, b *bench) int {
 func TestUnseenCard(t *testing.T) {
 	b := newBench(t, nil)
 	b.unseen = true
-	page := b.get(t, cardPath(serial), http.StatusNotFound)
-	unknown := b.get(t, cardPath("none"), http.StatusNotFound)
+	page := content(b.get(t, cardPath(serial), http.StatusNotFound))
+	unknown := content(b.get(t, cardPath("none"), http.StatusNotFound))
 	if strings.ReplaceAll(page, serial, "none") != unknown {
 		t.Errorf("unseen:\n%s\nunknown:\n%s", page, unknown)
 	}

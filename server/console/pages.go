@@ -369,22 +369,10 @@ func (s *console) ended(v visit, id string, err error, done func(unblock.Process
 }
 
 // nowhere answers for every path that is no page.
-func (s *console) nowhere(v visit) {
-	s.tell(v, http.StatusNotFound, message{
-		Title:  "There is no such page",
-		Detail: "The address leads to nothing in this console.",
-		Remedy: "Begin with a search.",
-	})
-}
+func (s *console) nowhere(v visit) { s.tell(v, http.StatusNotFound, v.message("nowhere")) }
 
 // foreign answers a form that did not come from a page of the console.
-func (s *console) foreign(v visit) {
-	s.tell(v, http.StatusForbidden, message{
-		Title:  "The form came from another site",
-		Detail: "Your browser says that this request was not made on a page of the console, so nothing was done.",
-		Remedy: "If you did not come from here on purpose, tell a security officer. Otherwise begin with a search.",
-	})
-}
+func (s *console) foreign(v visit) { s.tell(v, http.StatusForbidden, v.message("foreign")) }
 
 // known looks a card up with the name of its type.
 func (s *console) known(ctx context.Context, serial string) (subject, error) {

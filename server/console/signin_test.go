@@ -64,7 +64,7 @@ oidc:
 	if at := evaluate[string](t, b, "location.pathname"); at != page {
 		t.Errorf("signed in, and led to %s", at)
 	}
-	b.shows(t, "anna", "Sign out", "Astrid Berg")
+	b.shows(t, "Anna Blom", "Sign out", "Astrid Berg")
 	b.unblock(t, "session", "Astrid", registered, made)
 	b.goes(t, 200, chromedp.Navigate(b.base+page))
 
@@ -90,7 +90,7 @@ oidc:
 	b.shot(t, "signed-out")
 	for _, to := range []chromedp.Action[chromedp.Void]{chromedp.NavigateBack(), chromedp.Navigate(b.base + page)} {
 		b.goes(t, 401, to)
-		if text := b.text(t, "body"); strings.Contains(text, "Astrid") || strings.Contains(text, "anna") {
+		if text := b.text(t, "body"); strings.Contains(text, "Astrid") || strings.Contains(text, "Anna") {
 			t.Errorf("after signing out, the page before shows:\n%s", text)
 		}
 	}

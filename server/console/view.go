@@ -3,14 +3,13 @@ package console
 import (
 	"cmp"
 	"fmt"
-	"html/template"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"latchkey/card"
 	"latchkey/policy"
+	"latchkey/server/console/words"
 	"latchkey/unblock"
 )
 
@@ -34,10 +33,47 @@ const approvalsPath = Path + "approvals"
 // layout is what every page is put into.
 type layout struct {
 	Title, Operator, Version string
+	Language                 words.Language
 	Form                     string // the session's token, empty for a certificate
-	Approves                 bool   // the operator is one who is asked for approvals
-	Waiting                  int    // how many are waiting for that
+	Menu                     []item
+	Choice                   *choice // nil where nothing can be chosen
 	Content                  any
+}
+
+// item is one place of the head.
+type item struct {
+	Path, Name string // the name by its key
+	Here       bool
+	Count      int // how much waits there
+}
+
+// choice is the menu of languages and time zones.
+type choice struct {
+	Path, To   string
+	Languages  []option
+	Zones      []option
+	Configured string // the zone of those who choose none, empty for the server's own
+}
+
+// option is one of several things to choose from.
+type option struct {
+	Value, Text string
+	Chosen      bool
+}
+
+// choice offers the languages and time zones, and leads back to the same page.
+func (s *console) choice(v visit) *choice {
+	c := &choice{Path: preferencesPath, To: v.r.URL.RequestURI()}
+	for _, l := range words.Languages() {
+		c.Languages = append(c.Languages, option{string(l), l.Name(), l == v.words.Language})
+	}
+	if id := s.Zone.String(); id != "Local" {
+		c.Configured = strings.ReplaceAll(id, "_", " ")
+	}
+	for _, z := range s.zones {
+		c.Zones = append(c.Zones, option{z.ID, z.Name, z.ID == v.words.Zone.String()})
+	}
+	return c
 }
 
 // entrance is where somebody signs in.
@@ -318,16 +354,4 @@ func sentence(s string) string {
 		return s
 	}
 	return strings.ToUpper(s[:1]) + s[1:]
-}
-
-// functions are what templates can call.
-func functions() template.FuncMap {
-	return template.FuncMap{
-		"verified": verified,
-		"sentence": func(c unblock.Check) string { return sentence(string(c)) },
-		// Times are shown as the clock on the server's wall has them.
-		"time":    func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04 MST") },
-		"clock":   func(t time.Time) string { return t.Local().Format("15:04 MST") },
-		"rfc3339": func(t time.Time) string { return t.Format(time.RFC3339) },
-	}
 }

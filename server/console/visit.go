@@ -2,13 +2,16 @@ package console
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"latchkey/card"
 	"latchkey/identity"
+	"latchkey/server/console/words"
 	"latchkey/unblock"
 )
 
@@ -23,20 +26,24 @@ type visit struct {
 	// token is what the forms of the caller's session hold, empty where he comes with
 	// a certificate.
 	token string
+	// words are those that the caller is told things in.
+	words words.Words
+	// report puts an error into the server's log.
+	report func(error)
 }
 
 // visit is a request with whatever is known of who sent it.
 func (s *console) visit(w http.ResponseWriter, r *http.Request) visit {
 	caller, ok := s.Caller(r)
-	v := visit{w: w, r: r, caller: caller}
+	v := visit{w: w, r: r, caller: caller, words: s.wordsFor(r), report: func(err error) { s.Report(r, err) }}
 	if ok && caller.Means == identity.BySession && s.SignIn != nil {
 		v.token = s.SignIn.FormToken(r)
 	}
 	return v
 }
 
-// operatorsOnly lets operators in, and tells everybody else why not.
-func (s *console) operatorsOnly(next func(visit)) http.Handler {
+// only lets people in who have one of the roles, and tells everybody else why not.
+func (s *console) only(roles []identity.Role, next func(visit)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := s.visit(w, r)
 		_, known := s.Caller(r)
@@ -46,24 +53,27 @@ func (s *console) operatorsOnly(next func(visit)) http.Handler {
 		case !known:
 			s.refuse(v, &unblock.Refusal{Code: unblock.CallerUnknown, Detail: "The caller is not authenticated."})
 		case v.caller.Operator == nil:
-			s.tell(v, http.StatusForbidden, message{
-				Title:  "The console is for operators",
-				Detail: fmt.Sprintf("The client %s is no operator itself, so there is nobody in whose name it could work here.", v.caller.Client),
-				Remedy: "Use the certificate of an operator. A program calls the API instead.",
-			})
+			s.tell(v, http.StatusForbidden, v.message("no-person", "client", v.caller.Client))
+		case !v.is(roles):
+			s.tell(v, http.StatusForbidden, v.message("no-role", "roles", v.roles(roles)))
 		case r.Method != http.MethodPost || v.token == "":
 			next(v)
 		case !s.form(v):
 		case !v.genuine():
-			s.tell(v, http.StatusForbidden, message{
-				Title:  "The form is of another session",
-				Detail: "Since the page with the form was shown, you have signed in anew or another page has sent the form. Nothing was done.",
-				Remedy: "Find the card again, and go on from there.",
-			})
+			s.tell(v, http.StatusForbidden, v.message("other-session"))
 		default:
 			next(v)
 		}
 	})
+}
+
+// roles names roles for the reader.
+func (v visit) roles(list []identity.Role) string {
+	names := make([]string, len(list))
+	for i, r := range list {
+		names[i] = v.say("role." + string(r))
+	}
+	return strings.Join(names, ", ")
 }
 
 // form reads the form that was sent, or shows why it cannot be read.
@@ -73,18 +83,11 @@ func (s *console) form(v visit) bool {
 	if err == nil {
 		return true
 	}
-	m := message{
-		Title:  "The form could not be read",
-		Detail: "What the browser sent is not a form of this console.",
-		Remedy: "Go back, and send the form again.",
-	}
-	status := http.StatusBadRequest
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		status = http.StatusRequestEntityTooLarge
-		m.Detail = fmt.Sprintf("The form is longer than %d bytes.", tooLarge.Limit)
-		m.Remedy = "Go back, and type less."
+		s.tell(v, http.StatusRequestEntityTooLarge, v.message("form-too-long", "limit", tooLarge.Limit))
+		return false
 	}
-	s.tell(v, status, m)
+	s.tell(v, http.StatusBadRequest, v.message("form-unread"))
 	return false
 }
 
@@ -96,11 +99,7 @@ func (s *console) keyed(v visit) bool {
 	if card.TextFault(v.r.PostForm.Get(keyField), maxKey, true) == "" {
 		return true
 	}
-	s.tell(v, http.StatusBadRequest, message{
-		Title:  "The form is not whole",
-		Detail: "It lacks the key by which it is known when it is sent twice, so nothing was done.",
-		Remedy: "Go back, load the page anew, and send the form again.",
-	})
+	s.tell(v, http.StatusBadRequest, v.message("no-key"))
 	return false
 }
 
@@ -122,16 +121,22 @@ func (v visit) key() string {
 
 // show writes a page.
 func (s *console) show(v visit, status int, name, title string, content any) {
-	around := layout{Title: title, Version: s.Version, Form: v.token, Content: content}
+	around := layout{Title: title, Version: s.Version, Language: v.words.Language, Form: v.token, Content: content}
 	if v.caller.Operator != nil {
-		around.Operator = v.caller.Operator.ID
+		around.Operator, around.Menu = cmp.Or(v.caller.Operator.Name, v.caller.Operator.ID), s.menu(v)
 	}
-	if around.Approves = v.approves(); around.Approves {
-		around.Waiting = s.waiting(v)
+	// Choosing leads back to the page by its address: what answers a form has none.
+	if v.r.Method == http.MethodGet {
+		around.Choice = s.choice(v)
 	}
 	// A page is made as a whole first, so that none is sent by half.
 	var page bytes.Buffer
-	err := s.templates[name].ExecuteTemplate(&page, "layout.html", around)
+	paper, err := s.sheets[name].take()
+	if err == nil {
+		paper.words = v.words
+		err = paper.page.ExecuteTemplate(&page, "layout.html", around)
+		s.sheets[name].pool.Put(paper)
+	}
 	if err != nil {
 		s.Report(v.r, fmt.Errorf("console page %s: %w", name, err))
 		http.Error(v.w, "The page could not be made.", http.StatusInternalServerError)
@@ -178,7 +183,7 @@ const codeInternal = "internal-error"
 func (s *console) tell(v visit, status int, m message) {
 	m.RequestID = v.caller.RequestID
 	if len(m.Next) == 0 && v.caller.Operator != nil {
-		m.Next = []link{{Path, "Find a card"}}
+		m.Next = []link{{Path, v.say("message.home")}}
 	}
 	s.show(v, status, messagePage, m.Title, m)
 }
