@@ -88,7 +88,7 @@ func send(t Transmitter, c command) ([]byte, error) {
 			return nil, fmt.Errorf("%w: an answer of over %d bytes", ErrGarbled, maxAnswer)
 		}
 		status := Status(binary.BigEndian.Uint16(answer[split:]))
-		switch status >> 8 {
+		switch byte(status >> 8) {
 		case 0x61:
 			if split == 0 && apdu[1] == insGetResponse {
 				return nil, fmt.Errorf("%w: it says that there is more and gives nothing", ErrGarbled)

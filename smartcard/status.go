@@ -40,10 +40,10 @@ const (
 // triesLeft reads 63Cx: wrong, and x more tries are taken.
 func (s Status) triesLeft() (tries int, ok bool) { return int(s & 0xF), s&0xFFF0 == 0x63C0 }
 
-// found tells a card that has no such thing from one that does not work: 6A82, 6A88
+// missing tells a card that has no such thing from one that does not work: 6A82, 6A88
 // and the words for a command that is not known.
 func (s Status) missing() bool {
-	switch s >> 8 {
+	switch byte(s >> 8) {
 	case 0x6A, 0x6D, 0x6E:
 		return true
 	}
