@@ -137,21 +137,23 @@ func (r Response) Wipe() { clear(r) }
 
 // spoken is upper-case hex as it is read aloud.
 func spoken(hex string) string {
-	words := groups(hex)
-	for i, group := range words {
-		digits := make([]string, len(group))
-		for j := range group {
-			digits[j] = spokenDigit(group[j])
-		}
-		words[i] = strings.Join(digits, " ")
+	words := [...]string{
+		"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+		"Alfa", "Bravo", "Charlie", "Delta", "Echo", "Foxtrot",
 	}
-	return strings.Join(words, ", ")
-}
-
-// spokenDigit is an upper-case hex digit in words.
-func spokenDigit(digit byte) string {
-	const words = "zero one two three four five six seven eight nine Alfa Bravo Charlie Delta Echo Foxtrot"
-	return strings.Fields(words)[strings.IndexByte("0123456789ABCDEF", digit)]
+	var b strings.Builder
+	b.Grow(8 * len(hex)) // the longest word, and what parts it from the next
+	for i := range len(hex) {
+		switch {
+		case i == 0:
+		case i%4 == 0:
+			b.WriteString(", ")
+		default:
+			b.WriteByte(' ')
+		}
+		b.WriteString(words[strings.IndexByte("0123456789ABCDEF", hex[i])])
+	}
+	return b.String()
 }
 
 func groups(s string) []string {

@@ -1,14 +1,18 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/time/rate"
 
@@ -88,13 +92,14 @@ func (s *Server) SetClients(list []identity.Client) error {
 
 // identify finds the client whose certificate the connection was made with, and
 // which is still good.
-func (s *Server) identify(connection *tls.ConnectionState) (*client, error) {
+func (s *Server) identify(r *http.Request) (*client, error) {
 	if s.StillGood != nil {
-		if err := s.StillGood(connection); err != nil {
+		if err := s.StillGood(r.TLS); err != nil {
 			return nil, distrusted(err)
 		}
 	}
-	return s.clients.Load().identify(connection)
+	of, _ := r.Context().Value(readingKey{}).(*reading)
+	return s.clients.Load().identify(r.TLS, of)
 }
 
 // distrusted puts a certificate that is not good any more into a problem's words.
@@ -117,33 +122,72 @@ func distrusted(err error) error {
 // identify finds the client whose certificate the connection was made with. It
 // looks at certificates that the TLS library verified, and at nothing that a
 // request says.
-func (c *clients) identify(connection *tls.ConnectionState) (*client, error) {
+func (c *clients) identify(connection *tls.ConnectionState, of *reading) (*client, error) {
 	if connection == nil || len(connection.VerifiedChains) == 0 {
 		return nil, refuse(codeNoCertificate, "This connection came without a client certificate.")
 	}
-	leaf := connection.VerifiedChains[0][0]
-	subject, err := subjectOf(leaf)
+	said, err := of.read(connection.VerifiedChains[0][0])
 	if err != nil {
 		return nil, refuse(codeClientUnknown, "The certificate's subject cannot be read.")
 	}
 	var found []*client
-	if known := c.bySubject[subject]; known != nil {
+	if known := c.bySubject[said.subject]; known != nil {
 		found = append(found, known)
 	}
-	for _, name := range namesOf(leaf) {
+	for _, name := range said.names {
 		if known := c.byName[name]; known != nil && !slices.Contains(found, known) {
 			found = append(found, known)
 		}
 	}
 	switch len(found) {
 	case 0:
-		return nil, refuse(codeClientUnknown, fmt.Sprintf("No client is configured for the certificate of %s.", describe(subject, leaf)))
+		return nil, refuse(codeClientUnknown, fmt.Sprintf("No client is configured for the certificate of %s.", said))
 	case 1:
 		return found[0], nil
 	}
 	// Which of them is meant, and with whose rights, is not for us to guess.
 	return nil, refuse(codeClientUnknown, fmt.Sprintf("The certificate of %s fits the clients %s and %s; it must fit one.",
-		describe(subject, leaf), found[0].Name, found[1].Name))
+		said, found[0].Name, found[1].Name))
+}
+
+// certified is whom a certificate names, as the configuration writes it.
+type certified struct {
+	of      *x509.Certificate
+	subject string
+	names   []string // its subject alternative names
+}
+
+// String names a certificate to whoever has to add it to the configuration.
+func (n *certified) String() string { return strings.Join(append([]string{n.subject}, n.names...), ", ") }
+
+// reading keeps what a connection's certificate says, which is read out of it once:
+// every other question about it, whether it is still good and whose it is, is asked
+// anew with each request.
+type reading struct{ last atomic.Pointer[certified] }
+
+type readingKey struct{}
+
+// readOnce is for a connection's context.
+func readOnce(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, readingKey{}, new(reading))
+}
+
+// read gives what the certificate says. A nil reading keeps nothing.
+func (r *reading) read(c *x509.Certificate) (*certified, error) {
+	if r != nil {
+		if n := r.last.Load(); n != nil && n.of == c {
+			return n, nil
+		}
+	}
+	subject, err := subjectOf(c)
+	if err != nil {
+		return nil, err
+	}
+	n := &certified{c, subject, namesOf(c)}
+	if r != nil {
+		r.last.Store(n)
+	}
+	return n, nil
 }
 
 // subjectOf is the subject as RFC 2253 text, of all its attributes and in their
@@ -169,9 +213,4 @@ func namesOf(c *x509.Certificate) []string {
 		names = append(names, "email:"+address)
 	}
 	return names
-}
-
-// describe names a certificate to whoever has to add it to the configuration.
-func describe(subject string, c *x509.Certificate) string {
-	return strings.Join(append([]string{subject}, namesOf(c)...), ", ")
 }

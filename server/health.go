@@ -64,7 +64,7 @@ func (s *Server) getReadiness(c echo.Context) error {
 // versionFor tells known clients which version runs. Others it would help to pick
 // an attack.
 func (s *Server) versionFor(c echo.Context) string {
-	if _, err := s.identify(c.Request().TLS); err != nil {
+	if _, err := s.identify(c.Request()); err != nil {
 		return ""
 	}
 	return s.Version

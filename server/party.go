@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -78,7 +77,7 @@ func (s *Server) authenticate(r *http.Request) (*party, error) {
 	case own != "":
 		p, err = s.byToken(r.Context(), own)
 	default:
-		p, err = s.byCertificate(r.Context(), r.TLS)
+		p, err = s.byCertificate(r)
 	}
 	if err != nil || passed == "" {
 		return p, err
@@ -126,8 +125,8 @@ func tokenOf(h http.Header, name, scheme string) (string, error) {
 
 // byCertificate is the client whose certificate the connection was made with, and
 // the person whose certificate it is.
-func (s *Server) byCertificate(ctx context.Context, connection *tls.ConnectionState) (*party, error) {
-	known, err := s.identify(connection)
+func (s *Server) byCertificate(r *http.Request) (*party, error) {
+	known, err := s.identify(r)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +134,7 @@ func (s *Server) byCertificate(ctx context.Context, connection *tls.ConnectionSt
 	if known.Operator == "" {
 		return p, nil
 	}
-	person, err := s.Operators.Operator(ctx, known.Operator)
+	person, err := s.Operators.Operator(r.Context(), known.Operator)
 	if err != nil {
 		return nil, strange(known.Operator, err)
 	}

@@ -192,7 +192,7 @@ const consolePath = "/console/"
 func (s *Server) console(c echo.Context) error {
 	t := traceOf(c.Request().Context())
 	t.route = consolePath + "*"
-	switch _, err := s.identify(c.Request().TLS); {
+	switch _, err := s.identify(c.Request()); {
 	case errors.As(err, new(*trust.Error)):
 		return err
 	case err == nil:

@@ -238,6 +238,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      s.times.write,
 		IdleTimeout:       s.times.idle,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnContext:       readOnce,
 		// Failed handshakes end up here, port scanners' too.
 		ErrorLog: zap.NewStdLog(s.Logger.Named("http")),
 	}

@@ -72,7 +72,7 @@ func TestIdentify(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := known.identify(verified(pair.Certificate))
+			c, err := known.identify(verified(pair.Certificate), nil)
 			var no *refusal
 			switch {
 			case err == nil && c.Name != test.want:
@@ -82,7 +82,7 @@ func TestIdentify(t *testing.T) {
 			}
 			// A certificate that came and was not verified is none.
 			unverified := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{pair.Certificate}}
-			if _, err := known.identify(unverified); !errors.As(err, &no) || no.code != codeNoCertificate {
+			if _, err := known.identify(unverified, nil); !errors.As(err, &no) || no.code != codeNoCertificate {
 				t.Errorf("not verified: %v", err)
 			}
 		})
