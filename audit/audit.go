@@ -35,9 +35,16 @@ const (
 	UnblockApprove  Action = "unblock.approve" // a second person lets a process go on
 	UnblockRefuse   Action = "unblock.refuse"  // a second person ends it
 	CardPut         Action = "card.put"
-	CardKeyPut      Action = "card.key-put"
-	CardTypePut     Action = "card-type.put"
-	OperatorPut     Action = "operator.put"
+
+	// The same of holders who unblock their own cards, Unblock PIN offline.
+	SelfStart    Action = "self-unblock.start"
+	SelfRespond  Action = "self-unblock.respond"
+	SelfComplete Action = "self-unblock.complete"
+	SelfCancel   Action = "self-unblock.cancel"
+
+	CardKeyPut  Action = "card.key-put"
+	CardTypePut Action = "card-type.put"
+	OperatorPut Action = "operator.put"
 
 	KeyPropose   Action = "key.propose"
 	KeyApprove   Action = "key.approve"

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -71,6 +72,9 @@ const (
 // decision each.
 func DefaultPerOperator() Rate { return Rate{120, 10 * time.Minute} }
 
+// DefaultPerHolder is five unblocks: a start and an answer each.
+func DefaultPerHolder() Rate { return Rate{10, time.Hour} }
+
 // DefaultPerCard is told of with DefaultPerOperator.
 func DefaultPerCard() Rate { return Rate{20, time.Hour} }
 
@@ -131,6 +135,7 @@ func check(f file, folder string, fault report) *Config {
 	checkAudit(c, f, at, fault)
 	c.OIDC = checkOIDC(f.OIDC, at, fault)
 	c.Console = checkConsole(f.OIDC, at, fault)
+	c.Holders = checkSelfService(c, f, fault)
 	c.Operators = checkOperators(f.Operators, fault)
 	c.Clients = checkClients(f.Clients, c, fault)
 	c.Profiles = checkProfiles(f.Profiles, fault)
@@ -143,7 +148,7 @@ func limitsOf(f file) Limits {
 	return Limits{
 		f.Limits.PerSecond.Or(DefaultPerSecond), f.Limits.Burst.Or(DefaultBurst),
 		f.Limits.InProgress.Or(perSession * sessions),
-		f.Limits.PerOperator.or(DefaultPerOperator()), f.Limits.PerCard.or(DefaultPerCard()), f.Limits.PerBackend.or(Rate{}),
+		f.Limits.PerOperator.or(DefaultPerOperator()), f.Limits.PerHolder.or(DefaultPerHolder()), f.Limits.PerCard.or(DefaultPerCard()), f.Limits.PerBackend.or(Rate{}),
 	}
 }
 
@@ -538,6 +543,28 @@ func checkOIDC(f openID, at func(string) string, fault report) *oidc.Config {
 		fault("oidc."+wrong.Field, "%s", wrong.Detail)
 	}
 	return c
+}
+
+// checkSelfService is empty for a file that lets no holders unblock their own cards.
+func checkSelfService(c *Config, f file, fault report) identity.Known {
+	if f.SelfService == nil {
+		return ""
+	}
+	known := cmp.Or(f.SelfService.Holders, identity.ByEmployeeNumber)
+	switch {
+	case !slices.Contains(identity.Knowns(), known):
+		fault("self_service.holders", "%q is not one of %s", known, card.Join(identity.Knowns()))
+	case c.Console == nil:
+		fault("self_service", "holders sign in to the console with a second factor: fill in oidc.console")
+	default:
+		if known == identity.ByEmployeeNumber && f.OIDC.Claims.EmployeeNumber == "" {
+			fault("oidc.claims.employee_number", "say which claim holds the employee number, by which self_service knows holders")
+		}
+		if len(f.OIDC.MFA.AMR)+len(f.OIDC.MFA.ACR) == 0 {
+			fault("oidc.mfa", "say by which amr or acr a second factor is known, which self_service takes")
+		}
+	}
+	return known
 }
 
 // checkConsole is nil for a file that lets nobody sign in to the console.

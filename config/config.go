@@ -39,6 +39,9 @@ type Config struct {
 	Zone    *time.Location
 	Cards   Cards
 	Unblock Unblock
+	// Holders says by what people are known as holders, who unblock their own cards
+	// themselves; where it is empty nobody does.
+	Holders identity.Known
 	Limits  Limits
 	Custody Custody
 	Observe Observe
@@ -109,8 +112,8 @@ type HSM struct {
 // Limits says how often one client may call, how many requests of all clients may be
 // in progress, and how often unblocks are decided on.
 type Limits struct {
-	PerSecond, Burst, InProgress     int
-	PerOperator, PerCard, PerBackend Rate
+	PerSecond, Burst, InProgress                int
+	PerOperator, PerHolder, PerCard, PerBackend Rate
 }
 
 // Rate is how many decisions may be made in each period; its zero value is no limit.

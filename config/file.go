@@ -56,11 +56,15 @@ type file struct {
 		Lifetime         duration `yaml:"lifetime"`
 		ApprovalLifetime duration `yaml:"approval_lifetime"`
 	} `yaml:"unblock"`
+	SelfService *struct {
+		Holders identity.Known `yaml:"holders"`
+	} `yaml:"self_service"`
 	Limits struct {
 		PerSecond   whole `yaml:"requests_per_second"`
 		Burst       whole `yaml:"burst"`
 		InProgress  whole `yaml:"in_progress"`
 		PerOperator rate  `yaml:"per_operator"`
+		PerHolder   rate  `yaml:"per_holder"`
 		PerCard     rate  `yaml:"per_card"`
 		PerBackend  rate  `yaml:"per_backend"`
 	} `yaml:"limits"`

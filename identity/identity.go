@@ -33,6 +33,9 @@ const (
 	BySession     Means = "own session"
 	ByPassedToken Means = "own token, passed by the client"
 	ByName        Means = "named by the client"
+	// AsHolder is somebody in a session of his own who is not at work as an operator,
+	// but unblocks a card of his own.
+	AsHolder Means = "own session, as the card's holder"
 )
 
 // Client is a program or a device that calls, as the configuration knows it.

@@ -23,9 +23,9 @@ const fingerprintLen = 16
 // Engine decides by one set of policies. It never changes, and it is safe for
 // concurrent use.
 type Engine struct {
-	policies      []named // all of them, by their IDs
-	unblock, view rulings
-	version       string
+	policies            []named // all of them, by their IDs
+	unblock, self, view rulings
+	version             string
 }
 
 // rulings are the policies that take an action in, by their IDs.
@@ -57,7 +57,7 @@ func (r rulings) find(id cedar.PolicyID) named {
 // newEngine makes an Engine of policies that were found to be without faults.
 func newEngine(policies []named) *Engine {
 	e := &Engine{policies: slices.SortedFunc(slices.Values(policies), func(a, b named) int { return cmp.Compare(a.id, b.id) })}
-	e.unblock, e.view = e.rulings(unblockAction()), e.rulings(viewAction())
+	e.unblock, e.self, e.view = e.rulings(unblockAction()), e.rulings(selfAction()), e.rulings(viewAction())
 	text := sha256.New()
 	for _, p := range e.policies {
 		// Cedar's own formatting, so that neither comments nor layout nor the
@@ -93,7 +93,7 @@ type Policy struct {
 	Reason  string `json:"reason"`
 	// Approval is the role whose approval satisfies it, where one does.
 	Approval identity.Role `json:"approval,omitempty"`
-	// Actions are unblock, view or both.
+	// Actions are those of unblock, unblock-self and view that it is about.
 	Actions []string `json:"actions"`
 	// File and Line are where it begins.
 	File string `json:"file"`
@@ -111,7 +111,7 @@ func (e *Engine) Policies() []Policy {
 			ID: string(p.id), Permits: p.permits(), Reason: p.reason, Approval: p.approval,
 			File: place.Filename, Line: place.Line, Text: string(p.policy.MarshalCedar()),
 		}
-		for _, action := range []cedar.EntityUID{unblockAction(), viewAction()} {
+		for _, action := range actions() {
 			if p.applies(action) {
 				list[i].Actions = append(list[i].Actions, string(action.ID))
 			}
@@ -124,18 +124,22 @@ func (e *Engine) Policies() []Policy {
 // SHA-256 of its policies as Cedar formats them, ordered by @id.
 func (e *Engine) Version() string { return e.version }
 
-// Decide tells whether the operator may unblock the card now. An error means that
+// Decide tells whether the operator may unblock the card now, or the holder his own. An error means that
 // there is no answer, which is to be taken for a no: a policy could not be evaluated,
 // the time is not given, or the context has ended.
 func (e *Engine) Decide(ctx context.Context, r Request) (Decision, error) {
 	if r.Now.IsZero() {
 		return Decision{}, errors.New("decide by policy: the request has no time")
 	}
-	request, found := e.unblock.words.translate(r)
-	d, err := e.decide(ctx, e.unblock, request, found)
-	d.Counts = err == nil && e.unblock.words.has("unconfirmed")
-	if r.Approver != nil {
-		d.Approval = "" // what one approval does not satisfy, another will not
+	rulings := e.unblock
+	if r.Self {
+		rulings = e.self
+	}
+	request, found := rulings.words.translate(r)
+	d, err := e.decide(ctx, rulings, request, found)
+	d.Counts = err == nil && rulings.words.has("unconfirmed")
+	if r.Approver != nil || r.Self {
+		d.Approval = "" // what one approval does not satisfy, another will not; holders ask for none
 	}
 	return d, err
 }

@@ -54,6 +54,9 @@ type Request struct {
 	Override bool
 	// Approver is who approved the request, nil where nobody did.
 	Approver *identity.Person
+	// Self tells that Operator is the card's holder, who asks for himself. Of what is
+	// above, Reason to Verification, Override and Approver are not asked for then.
+	Self bool
 }
 
 // ViewRequest is what a decision on seeing a card is made from: may this operator,

@@ -30,7 +30,13 @@ const (
 )
 
 func unblockAction() cedar.EntityUID { return cedar.NewEntityUID("Action", "unblock") }
+func selfAction() cedar.EntityUID    { return cedar.NewEntityUID("Action", "unblock-self") }
 func viewAction() cedar.EntityUID    { return cedar.NewEntityUID("Action", "view") }
+
+// actions are all of them.
+func actions() []cedar.EntityUID {
+	return []cedar.EntityUID{unblockAction(), selfAction(), viewAction()}
+}
 
 // rules checks policies against the schema.
 type rules struct {
@@ -97,7 +103,7 @@ func (r *rules) plain(fault string) string {
 	if m == nil {
 		return fault
 	}
-	for _, action := range []cedar.EntityUID{unblockAction(), viewAction()} {
+	for _, action := range actions() {
 		_, known := r.schema.Actions[action].AppliesTo.Context[cedar.String(m[1])]
 		if known && string(action.ID) != m[2] {
 			return fmt.Sprintf("attribute `%s` is in the context of action %s only; say in the policy: action == %s", m[1], action.ID, action)
@@ -111,7 +117,7 @@ func (r *rules) plain(fault string) string {
 // typing error would never forbid.
 func (r *rules) has(p *ast.Policy, n ast.NodeTypeHas) string {
 	known, told := false, false
-	for _, action := range []cedar.EntityUID{unblockAction(), viewAction()} {
+	for _, action := range actions() {
 		if !applies(p, action) {
 			continue
 		}

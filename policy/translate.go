@@ -114,10 +114,12 @@ func set[T ~string](w words, m cedar.RecordMap, name cedar.String, list []T) {
 func (w words) translate(r Request) (cedar.Request, *entities) {
 	request, found := w.translateView(ViewRequest{Operator: r.Operator, Client: r.Client, Card: r.Card, Type: r.Type})
 	context := make(cedar.RecordMap, 11)
-	w.text(context, "reason", strings.TrimSpace(r.Reason))
+	request.Action = selfAction()
+	if !r.Self {
+		request.Action = unblockAction()
+		w.asOperator(context, found, r)
+	}
 	w.number(context, "unconfirmed", int64(r.Unconfirmed))
-	w.flag(context, "override", r.Override)
-	w.optional(context, "ticket", strings.TrimSpace(r.Ticket))
 	if w.has("client") {
 		context["client"] = found.client.UID
 	}
@@ -127,6 +129,19 @@ func (w words) translate(r Request) (cedar.Request, *entities) {
 	if w.has("time") {
 		context["time"] = w.clock(r.Now)
 	}
+	if r.Address.IsValid() && w.has("address") {
+		a := r.Address.Unmap().WithZone("")
+		context["address"] = cedar.IPAddr(netip.PrefixFrom(a, a.BitLen()))
+	}
+	request.Context = cedar.NewRecord(context)
+	return request, found
+}
+
+// asOperator adds what only an operator says.
+func (w words) asOperator(context cedar.RecordMap, found *entities, r Request) {
+	w.text(context, "reason", strings.TrimSpace(r.Reason))
+	w.flag(context, "override", r.Override)
+	w.optional(context, "ticket", strings.TrimSpace(r.Ticket))
 	if r.Verification != "" && w.has("verification") {
 		context["verification"] = cedar.NewEntityUID(verificationType, cedar.String(r.Verification))
 	}
@@ -135,13 +150,6 @@ func (w words) translate(r Request) (cedar.Request, *entities) {
 		found.approver = w.person(*r.Approver)
 		context["approver"] = found.approver.UID
 	}
-	if r.Address.IsValid() && w.has("address") {
-		a := r.Address.Unmap().WithZone("")
-		context["address"] = cedar.IPAddr(netip.PrefixFrom(a, a.BitLen()))
-	}
-	request.Action = unblockAction()
-	request.Context = cedar.NewRecord(context)
-	return request, found
 }
 
 // translateView does the same for a request to see a card.

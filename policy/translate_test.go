@@ -36,6 +36,12 @@ func TestTranslateFollowsSchema(t *testing.T) {
 			},
 			Type: card.Type{ID: "staff", Name: "Staff", Profile: "gids"},
 		},
+		"a holder": {
+			Self: true, Operator: anna, Means: identity.AsHolder, Client: "person:anna", Reason: "no operator's words", Ticket: "INC1",
+			Verification: CallBack, Override: true, Approver: &eva, Unconfirmed: 2,
+			Address: netip.MustParseAddr("192.0.2.1"), Now: time.Unix(1060, 0),
+			Card: card.Card{Serial: "1", Type: "staff", State: "active", Holder: card.Holder{ID: "anna", State: "active"}},
+		},
 		"the same text everywhere": {
 			Operator: Operator{ID: "x"}, Client: "x", Approver: &Operator{ID: "x"},
 			Card: card.Card{Serial: "x", Type: "x", Holder: card.Holder{ID: "x"}},
@@ -81,7 +87,7 @@ func TestSchemaLists(t *testing.T) {
 	for kind, words := range map[cedar.EntityType][]string{
 		verificationType: texts(Verifications()),
 		meansType: texts([]identity.Means{
-			identity.ByCertificate, identity.ByToken, identity.BySession, identity.ByPassedToken, identity.ByName,
+			identity.ByCertificate, identity.ByToken, identity.BySession, identity.ByPassedToken, identity.ByName, identity.AsHolder,
 		}),
 	} {
 		list := rules.schema.Enums[kind].Values

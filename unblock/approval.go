@@ -126,7 +126,7 @@ func (d *Desk) judge(
 
 // judge refuses a caller who decides on nobody's process: nobody is named into it.
 func (c Caller) judge() *Refusal {
-	if c.Operator == nil || c.means() == "" || c.means() == identity.ByName {
+	if c.Operator == nil || c.means() == "" || c.means() == identity.ByName || c.holds() {
 		return refuse(ApprovalForbidden, "Whoever approves has to be authenticated as themselves.")
 	}
 	return nil

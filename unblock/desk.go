@@ -15,7 +15,7 @@ import (
 	"latchkey/policy"
 )
 
-// Config is what a Desk works with. All fields but MaxAge, Zone and Limits are required.
+// Config is what a Desk works with. All fields but MaxAge, Zone, Limits and Holders are required.
 type Config struct {
 	Cards     Cards
 	Profiles  Profiles
@@ -37,6 +37,9 @@ type Config struct {
 	ApprovalLifetime time.Duration
 	// Limits hold decisions to rates; their zero value is none.
 	Limits Limits
+	// Holders says by what people are known as holders, who unblock their own cards
+	// themselves; where it is empty nobody does.
+	Holders identity.Known
 
 	// KeepDecisions has what policies were asked and said kept with the audit entries.
 	KeepDecisions bool
@@ -205,6 +208,9 @@ func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
 	case own != nil:
 		named := a.asked.Operator
 		a.who, a.asked.Operator = *own, own.ID // so that the log says who it was, and not who was named
+		if a.self() {
+			return d.holderAuthenticated(a)
+		}
 		if named != "" && named != own.ID {
 			return refuse(OperatorMismatch, fmt.Sprintf("This call is authenticated as operator %s's and does not serve operator %s. Leave the operator out.", own.ID, named))
 		}
@@ -243,7 +249,7 @@ func (d *Desk) cardFound(ctx context.Context, a *attempt) *Refusal {
 	case err != nil:
 		return fail(StoreUnavailable, "The card type could not be looked up. Try again later.", err)
 	}
-	view, err := d.Policy.View(ctx, policy.ViewRequest{Operator: a.who, Client: a.caller.Client, Card: found, Type: kind})
+	view, err := d.view(ctx, a, found, kind)
 	switch {
 	case err != nil:
 		return policyFailed(err)
@@ -257,6 +263,15 @@ func (d *Desk) cardFound(ctx context.Context, a *attempt) *Refusal {
 	// What is counted, written down and derived from is the card that was found.
 	a.asked.Card = found.Serial
 	return nil
+}
+
+// view tells whether the caller may know of a card: an operator as policy says, and
+// a holder of his own.
+func (d *Desk) view(ctx context.Context, a *attempt, c card.Card, kind card.Type) (policy.Decision, error) {
+	if a.self() {
+		return policy.Decision{Allow: d.isHolder(a.who, c.Holder)}, nil
+	}
+	return d.Policy.View(ctx, policy.ViewRequest{Operator: a.who, Client: a.caller.Client, Card: c, Type: kind})
 }
 
 func (d *Desk) cardActive(_ context.Context, a *attempt) *Refusal {
@@ -274,9 +289,13 @@ func (d *Desk) holderActive(_ context.Context, a *attempt) *Refusal {
 }
 
 func (d *Desk) useCaseEnabled(_ context.Context, a *attempt) *Refusal {
-	if !a.kind.UnblockRemoteIn(a.card.State) {
+	command, on := "Unblock card remote", a.kind.UnblockRemoteIn
+	if a.self() {
+		command, on = "Unblock PIN offline", a.kind.UnblockSelfIn
+	}
+	if !on(a.card.State) {
 		return refuse(UseCaseOff, fmt.Sprintf(
-			"Unblock card remote is switched off for cards of type %s in state %s. An administrator can switch it on.", a.card.Type, a.card.State))
+			"%s is switched off for cards of type %s in state %s. An administrator can switch it on.", command, a.card.Type, a.card.State))
 	}
 	var err error
 	if a.profile, err = d.Profiles.Profile(a.kind.Profile); err != nil {
@@ -324,6 +343,7 @@ func (d *Desk) policyPermits(ctx context.Context, a *attempt) *Refusal {
 		Operator: a.who, Means: a.caller.means(), Client: a.caller.Client, Address: address, Now: d.Now().In(d.Zone),
 		Card: a.card, Type: a.kind, Reason: a.asked.Reason, Ticket: a.asked.Ticket, Verification: a.asked.Verification,
 		Unconfirmed: a.standing.Unconfirmed, Override: a.asked.Override != "", Approver: a.process.Approver,
+		Self: a.self(),
 	}
 	a.decision, err = d.Policy.Decide(ctx, request)
 	if d.KeepDecisions && err == nil && !a.repeat {
@@ -396,7 +416,7 @@ func (d *Desk) attemptsLeft(_ context.Context, a *attempt) *Refusal {
 
 // supervised tells whether the operator is a supervisor whom nobody else named.
 func (a *attempt) supervised() bool {
-	return a.caller.Operator != nil && a.caller.means() != identity.ByName && slices.Contains(a.who.Roles, identity.Supervisor)
+	return a.caller.Operator != nil && a.caller.means() != identity.ByName && !a.self() && slices.Contains(a.who.Roles, identity.Supervisor)
 }
 
 // limit is how many responses may stand unconfirmed once this one is given out; an
@@ -724,7 +744,7 @@ func (d *Desk) Foresee(ctx context.Context, caller Caller, b Begin) *Refusal {
 // Start runs every check that needs no challenge and starts a process, or has it
 // wait where policy asks for a second person's approval.
 func (d *Desk) Start(ctx context.Context, caller Caller, b Begin) (Opened, error) {
-	a := &attempt{action: audit.UnblockStart, caller: caller, began: d.Now(), asked: b, mayWait: true}
+	a := &attempt{action: caller.action(audit.UnblockStart), caller: caller, began: d.Now(), asked: b, mayWait: true}
 	a.once = caller.once(a.action, b.IdempotencyKey, b.content()...)
 	if no := d.recall(ctx, a); no != nil {
 		return Opened{}, d.refused(ctx, a.entry(d.Now()), no)
@@ -791,7 +811,7 @@ type Answer struct {
 // Answer answers the challenge of a started process. All checks run again: what
 // was true at the start may not be now.
 func (d *Desk) Answer(ctx context.Context, caller Caller, id string, t Typed) (Answer, error) {
-	a := &attempt{action: audit.UnblockRespond, caller: caller, began: d.Now(), typed: t}
+	a := &attempt{action: caller.action(audit.UnblockRespond), caller: caller, began: d.Now(), typed: t}
 	p, no := d.find(ctx, caller, id, a.action)
 	if no != nil {
 		return Answer{}, no
@@ -811,7 +831,7 @@ func (d *Desk) Answer(ctx context.Context, caller Caller, id string, t Typed) (A
 // Respond starts a process and answers the challenge in one call and one durable
 // write.
 func (d *Desk) Respond(ctx context.Context, caller Caller, b Begin, t Typed) (Answer, error) {
-	a := &attempt{action: audit.UnblockRespond, caller: caller, began: d.Now(), asked: b, typed: t}
+	a := &attempt{action: caller.action(audit.UnblockRespond), caller: caller, began: d.Now(), asked: b, typed: t}
 	a.once = caller.once(a.action, t.IdempotencyKey, append(t.content(), b.content()...)...)
 	if no := d.recall(ctx, a); no != nil {
 		return Answer{}, d.refused(ctx, a.entry(d.Now()), no)
@@ -842,7 +862,7 @@ func (d *Desk) Complete(ctx context.Context, caller Caller, id string, outcome O
 	if !slices.Contains(Outcomes(), outcome) {
 		return Process{}, fmt.Errorf("complete: %q is no outcome", outcome)
 	}
-	return d.finish(ctx, caller, id, audit.UnblockComplete, []State{Answered}, func(p *Process) {
+	return d.finish(ctx, caller, id, caller.action(audit.UnblockComplete), []State{Answered}, func(p *Process) {
 		p.State, p.Outcome = Completed, outcome
 		if outcome == OutcomeFailed {
 			p.State = Failed
@@ -852,7 +872,7 @@ func (d *Desk) Complete(ctx context.Context, caller Caller, id string, outcome O
 
 // Cancel ends a process. A response that was given out stays counted.
 func (d *Desk) Cancel(ctx context.Context, caller Caller, id string) (Process, error) {
-	return d.finish(ctx, caller, id, audit.UnblockCancel, []State{Waiting, Started, Answered}, func(p *Process) { p.State = Cancelled })
+	return d.finish(ctx, caller, id, caller.action(audit.UnblockCancel), []State{Waiting, Started, Answered}, func(p *Process) { p.State = Cancelled })
 }
 
 func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audit.Action, from []State, move func(*Process)) (Process, error) {
@@ -917,9 +937,10 @@ func (d *Desk) find(ctx context.Context, caller Caller, id string, action audit.
 }
 
 // owns tells whether the process was started by this client and, where its operator
-// was authenticated as such then, whether that one is now.
+// was authenticated as such then, whether that one is now. What somebody began as a
+// card's holder he does not go on with as an operator, nor the other way round.
 func (c Caller) owns(p Process) bool {
-	if c.Client == "" || c.Client != p.Client {
+	if c.Client == "" || c.Client != p.Client || c.holds() != (p.Means == identity.AsHolder) {
 		return false
 	}
 	if c.Operator == nil {

@@ -16,7 +16,7 @@ type Rate struct {
 
 // Limits are the rates that decisions are held to, answers and refusals alike, on
 // all nodes together.
-type Limits struct{ PerOperator, PerCard, PerBackend Rate }
+type Limits struct{ PerOperator, PerHolder, PerCard, PerBackend Rate }
 
 // Charge is one decision on the account of an operator, a card or a client. The
 // accounts are kept by the generic cell rate algorithm (GCRA, ITU-T I.371, as a
@@ -52,12 +52,16 @@ func (d *Desk) charges(a *attempt, serial string) []Charge {
 	if a.repeat {
 		return nil
 	}
+	person, rate := "operator", d.Limits.PerOperator
+	if a.self() {
+		person, rate = "holder", d.Limits.PerHolder
+	}
 	var list []Charge
 	for _, c := range []struct {
 		kind, id string
 		rate     Rate
 	}{
-		{"operator", a.who.ID, d.Limits.PerOperator}, {"card", serial, d.Limits.PerCard}, {"backend", a.caller.Client, d.Limits.PerBackend},
+		{person, a.who.ID, rate}, {"card", serial, d.Limits.PerCard}, {"backend", a.caller.Client, d.Limits.PerBackend},
 	} {
 		if c.rate.N > 0 && c.id != "" {
 			list = append(list, Charge{c.kind + ":" + c.id, "this " + c.kind, c.rate})

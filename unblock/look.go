@@ -56,6 +56,9 @@ func (d *Desk) Sees(ctx context.Context, caller Caller) func(card.Card) (bool, e
 	if caller.Operator == nil {
 		return nil
 	}
+	if caller.holds() {
+		return func(c card.Card) (bool, error) { return d.isHolder(*caller.Operator, c.Holder), nil }
+	}
 	kinds := map[string]card.Type{}
 	return func(c card.Card) (bool, error) {
 		kind, known := kinds[c.Type]

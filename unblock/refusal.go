@@ -16,6 +16,8 @@ const (
 	DelegationRefused Code = "delegation-refused"
 	OperatorUnknown   Code = "operator-unknown"
 	OperatorInactive  Code = "operator-inactive"
+	SelfServiceOff    Code = "self-service-off"
+	SecondFactor      Code = "second-factor-required"
 	CardUnknown       Code = "card-unknown"
 	CardNotActive     Code = "card-not-active"
 	HolderNotActive   Code = "holder-not-active"

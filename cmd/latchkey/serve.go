@@ -255,9 +255,11 @@ func wire(
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		MaxAge: c.Cards.MaxAge, Lifetime: c.Unblock.Lifetime, ApprovalLifetime: c.Unblock.ApprovalLifetime,
 		Limits: unblock.Limits{
-			PerOperator: unblock.Rate(c.Limits.PerOperator), PerCard: unblock.Rate(c.Limits.PerCard), PerBackend: unblock.Rate(c.Limits.PerBackend),
+			PerOperator: unblock.Rate(c.Limits.PerOperator), PerHolder: unblock.Rate(c.Limits.PerHolder),
+			PerCard: unblock.Rate(c.Limits.PerCard), PerBackend: unblock.Rate(c.Limits.PerBackend),
 		},
-		Now: time.Now, NewID: uuid.NewString,
+		Holders: c.Holders,
+		Now:     time.Now, NewID: uuid.NewString,
 	})
 	if err != nil {
 		return nil, err

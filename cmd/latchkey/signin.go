@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"latchkey/config"
+	"latchkey/identity"
 	"latchkey/identity/oidc"
 	"latchkey/identity/people"
 	"latchkey/server"
@@ -40,7 +41,7 @@ func sessionsOf(ctx context.Context, c *config.Config, known people.Registry, s 
 	}
 	return session.New(session.Config{
 		Flow:  provider.Code(oidc.SignIn{ClientSecret: secret, Redirect: c.Console.RedirectURL, Scopes: c.Console.Scopes}),
-		Store: s, People: known, Admit: server.MayUseConsole, Idle: c.Console.Idle, Lifetime: c.Console.Lifetime,
+		Store: s, People: known, Admit: func(p identity.Person) bool { return server.MayUseConsole(p) || c.Holders.Of(p) != "" }, Idle: c.Console.Idle, Lifetime: c.Console.Lifetime,
 		Home: console.Path, Origin: callback.Scheme + "://" + callback.Host,
 		Request: func(r *http.Request) (id, address string) {
 			caller, _ := server.CallerOf(r)

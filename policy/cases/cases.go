@@ -209,12 +209,12 @@ func (s single) read(line int) (Case, []string) {
 	required("operator.id", s.Operator.ID)
 	required("card.serial", s.Card.Serial)
 	required("card.holder.id", s.Card.Holder.ID)
-	oneOf("action", s.Action, "unblock", "view")
+	oneOf("action", s.Action, "unblock", "unblock-self", "view")
 	oneOf("expect", s.Expect, string(Allow), string(Deny), string(Approval))
 	oneOf("approval", s.Approval, texts(identity.Roles())...)
 	oneOf("verification", s.Verification, texts(policy.Verifications())...)
 	oneOf("means", s.Means, texts([]identity.Means{
-		identity.ByCertificate, identity.ByToken, identity.BySession, identity.ByPassedToken, identity.ByName,
+		identity.ByCertificate, identity.ByToken, identity.BySession, identity.ByPassedToken, identity.ByName, identity.AsHolder,
 	})...)
 	if s.Approval != "" && s.Expect != string(Approval) {
 		fault("approval is only for a case that expects approval")
@@ -239,6 +239,7 @@ func (s single) read(line int) (Case, []string) {
 			Operator: s.Operator.read(now, "operator", fault), Means: identity.Means(s.Means), Client: s.Client,
 			Address: address, Now: now, Card: s.Card.read(), Reason: s.Reason, Ticket: s.Ticket,
 			Verification: policy.Verification(s.Verification), Unconfirmed: s.Unconfirmed.Or(0), Override: s.Override,
+			Self: s.Action == "unblock-self",
 			Type: card.Type{ID: s.Card.Type.ID, Name: s.Card.Type.Name, Profile: s.Card.Type.Profile},
 		},
 		Want: Expectation(s.Expect), Approval: identity.Role(s.Approval), Policies: s.Policies,

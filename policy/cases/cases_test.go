@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 		given + "  - {name: a, expect: allow, card: {holders: {}}}":         {`line 3: unknown key "holders"`},
 		given + "  - {name: a, expect: deny, approval: boss, means: guess, address: here, approver: {mfa_age: long}}": {
 			"line 3: approval must be one of: backend; operator; supervisor; administrator; security-officer; auditor",
-			"line 3: means must be one of: own certificate; own token; own session; own token, passed by the client; named by the client",
+			"line 3: means must be one of: own certificate; own token; own session; own token, passed by the client; named by the client; own session, as the card's holder",
 			"line 3: approval is only for a case that expects approval",
 			"line 3: address must be an IP address",
 			"line 3: approver.id is required",
