@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"latchkey/server/api"
+	"latchkey/unblock"
 )
 
 var update = flag.Bool("update", false, "write docs/problems.md anew")
@@ -84,7 +85,7 @@ func TestProblemTable(t *testing.T) {
 		described = append(described, node.Value)
 	}
 	documentedSomewhere := map[string]bool{
-		codeMethod: true, // of no operation
+		codeMethod:                     true,                                     // of no operation
 		string(unblock.SelfServiceOff): true, string(unblock.SecondFactor): true, // of the console's pages alone
 	}
 	for _, op := range c.operations() {
