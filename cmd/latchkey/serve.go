@@ -27,6 +27,7 @@ import (
 	"latchkey/identity"
 	"latchkey/identity/oidc"
 	"latchkey/identity/people"
+	"latchkey/registry"
 	"latchkey/rulebook"
 	"latchkey/server"
 	"latchkey/server/console"
@@ -270,13 +271,14 @@ func wire(
 	}
 	rooms := console.Config{
 		Desk: desk, Cards: s, Profiles: c, Zone: c.Zone,
+		Types: registry.Types{Store: s, Profiles: c, CardStates: c.Cards.States}, Register: s, Families: familiesOf(c), Log: kept.digest,
 		CardStates: c.Cards.States, HolderStates: c.Cards.HolderStates,
 		Caller: server.CallerOf, Report: server.Report,
 		Problem: func(code string) console.Problem {
 			status, title, remedy := server.Problem(code)
 			return console.Problem{Status: status, Title: title, Remedy: remedy}
 		},
-		Version: readVersion().Version,
+		Version: readVersion().Version, Now: time.Now,
 	}
 	if sessions != nil {
 		rooms.SignIn = sessions
@@ -299,6 +301,15 @@ func wire(
 	}
 	o.server(&served)
 	return server.New(served)
+}
+
+// familiesOf lists the profiles by their IDs.
+func familiesOf(c *config.Config) []card.Profile {
+	list := make([]card.Profile, 0, len(c.Profiles))
+	for _, id := range slices.Sorted(maps.Keys(c.Profiles)) {
+		list = append(list, c.Profiles[id])
+	}
+	return list
 }
 
 // tokensOf takes tokens where a provider is configured, whose keys are followed

@@ -33,11 +33,16 @@ func desk() []identity.Role { return []identity.Role{identity.Operator, identity
 
 func supervisors() []identity.Role { return []identity.Role{identity.Supervisor} }
 
+func administrators() []identity.Role { return []identity.Role{identity.Administrator} }
+
 // places lists the pages of the head, in their order.
 func (s *console) places() []place {
 	return []place{
 		{Path, "nav.search", desk(), nil},
 		{approvalsPath, "nav.approvals", supervisors(), s.waiting},
+		{cardTypesPath, "nav.card-types", administrators(), nil},
+		{profilesPath, "nav.profiles", administrators(), nil},
+		{peoplePath, "nav.people", administrators(), nil},
 	}
 }
 
@@ -61,6 +66,14 @@ func (s *console) routes() []route {
 		{"GET /console/approvals", supervisors(), s.approvals},
 		{"GET /console/approvals/{id}", supervisors(), func(v visit) { s.see(v, approvalsPath) }},
 		{"POST /console/approvals/{id}", supervisors(), s.judge},
+
+		{"GET /console/card-types", administrators(), s.cardTypes},
+		{"GET /console/card-types/{id}", administrators(), s.cardType},
+		{"GET /console/card-types/{id}/turn", administrators(), s.askToTurn},
+		{"POST /console/card-types/{id}/turn", administrators(), s.turn},
+		{"GET /console/profiles", administrators(), s.profiles},
+		{"GET /console/people", administrators(), s.people},
+
 		{Path, everybody(), s.nowhere},
 	}
 }

@@ -235,7 +235,7 @@ func (s *console) turn(v visit) {
 		s.show(v, http.StatusUnprocessableEntity, "turn", v.say("admin.turn.title-"+page.To, "case", v.say("admin.case."+string(page.Case))), page)
 		return
 	}
-	e := v.entry(s.now())
+	e := v.entry(s.Now())
 	e.Reason = page.Reason
 	_, err := s.Types.Turn(v.r.Context(), page.ID, page.Case, page.State, page.On, e)
 	if err != nil && !errors.Is(err, registry.ErrTurned) {

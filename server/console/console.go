@@ -116,7 +116,14 @@ type Config struct {
 	// Report puts an error that a page was refused with into the server's log.
 	Report func(*http.Request, error)
 
+	// What administrators look after; Families are the profiles of the configuration.
+	Types    Types
+	Register Register
+	Families []card.Profile
+	Log      Log
+
 	Version string
+	Now     func() time.Time
 }
 
 //go:embed templates static
@@ -136,6 +143,7 @@ func New(c Config) (http.Handler, error) {
 	for name, missing := range map[string]bool{
 		"Desk": c.Desk == nil, "Cards": c.Cards == nil, "Profiles": c.Profiles == nil,
 		"CardStates": len(c.CardStates) == 0, "HolderStates": len(c.HolderStates) == 0,
+		"Types": c.Types == nil, "Register": c.Register == nil, "Log": c.Log == nil, "Now": c.Now == nil,
 		"Caller": c.Caller == nil, "Problem": c.Problem == nil, "Report": c.Report == nil,
 	} {
 		if missing {

@@ -33,8 +33,8 @@ const (
 	holder    = "Berta <script>alert('x')</script> Beispiel"
 )
 
-// registry is a store in memory with one card type, for the desk and the console.
-type registry struct {
+// records is a store in memory with one card type, for the desk and the console.
+type records struct {
 	cards       map[string]card.Card
 	on          map[string]bool
 	processes   map[string]unblock.Process
@@ -44,7 +44,7 @@ type registry struct {
 	fault       error
 }
 
-func (g *registry) Card(_ context.Context, serial string) (card.Card, error) {
+func (g *records) Card(_ context.Context, serial string) (card.Card, error) {
 	c, ok := g.cards[serial]
 	if !ok {
 		return c, errors.Join(card.ErrNotFound, g.fault)
@@ -52,14 +52,14 @@ func (g *registry) Card(_ context.Context, serial string) (card.Card, error) {
 	return c, g.fault
 }
 
-func (g *registry) CardType(_ context.Context, id string) (card.Type, error) {
+func (g *records) CardType(_ context.Context, id string) (card.Type, error) {
 	if id != "employee" {
 		return card.Type{}, card.ErrNotFound
 	}
 	return card.Type{ID: id, Name: "Employee card", Profile: "gids", UnblockRemote: g.on}, nil
 }
 
-func (g *registry) FindCards(_ context.Context, q store.Query) (found []card.Card, next string, err error) {
+func (g *records) FindCards(_ context.Context, q store.Query) (found []card.Card, next string, err error) {
 	if q.After == "typed" {
 		return nil, "", store.ErrQuery
 	}
@@ -76,20 +76,20 @@ func (g *registry) FindCards(_ context.Context, q store.Query) (found []card.Car
 	return found, next, g.fault
 }
 
-func (g *registry) Profile(string) (card.Profile, error) {
+func (g *records) Profile(string) (card.Profile, error) {
 	return card.Profile{
 		ID: "gids", Algorithm: card.TDESECB, ChallengeLen: 8, CardKeyType: card.TDES3,
 		Scheme: card.LatchkeyV1, MasterKey: "fleet", MasterKeyVersion: 1, Retry: card.RetryUnknown,
 	}, nil
 }
 
-func (g *registry) Operator(_ context.Context, id string) (policy.Operator, error) {
+func (g *records) Operator(_ context.Context, id string) (policy.Operator, error) {
 	return policy.Operator{ID: id, Name: id, Roles: []identity.Role{identity.Operator}}, nil
 }
 
-func (g *registry) Usable(context.Context, string, int) (string, error) { return "", nil }
+func (g *records) Usable(context.Context, string, int) (string, error) { return "", nil }
 
-func (g *registry) Apply(_ context.Context, c unblock.Change) error {
+func (g *records) Apply(_ context.Context, c unblock.Change) error {
 	if g.processes[c.Process.ID].Revision != c.From {
 		return unblock.ErrConflict
 	}
@@ -109,12 +109,12 @@ func (g *registry) Apply(_ context.Context, c unblock.Change) error {
 	return g.Deny(context.Background(), c.Entry, nil, nil)
 }
 
-func (g *registry) Deny(_ context.Context, e audit.Entry, _ []unblock.Charge, _ *policy.Decided) error {
+func (g *records) Deny(_ context.Context, e audit.Entry, _ []unblock.Charge, _ *policy.Decided) error {
 	g.entries = append(g.entries, e)
 	return nil
 }
 
-func (g *registry) Process(_ context.Context, id string) (unblock.Process, error) {
+func (g *records) Process(_ context.Context, id string) (unblock.Process, error) {
 	p, ok := g.processes[id]
 	if !ok {
 		return p, card.ErrNotFound
@@ -122,7 +122,7 @@ func (g *registry) Process(_ context.Context, id string) (unblock.Process, error
 	return p, nil
 }
 
-func (g *registry) ProcessOf(_ context.Context, key string) (unblock.Process, error) {
+func (g *records) ProcessOf(_ context.Context, key string) (unblock.Process, error) {
 	for _, p := range g.processes {
 		if p.Begun.Key == key || p.Given.Key == key {
 			return p, nil
@@ -131,7 +131,7 @@ func (g *registry) ProcessOf(_ context.Context, key string) (unblock.Process, er
 	return unblock.Process{}, card.ErrNotFound
 }
 
-func (g *registry) WaitingProcesses(_ context.Context, now time.Time) (waiting []unblock.Process, err error) {
+func (g *records) WaitingProcesses(_ context.Context, now time.Time) (waiting []unblock.Process, err error) {
 	for _, p := range g.processes {
 		if p.State == unblock.Waiting && now.Before(p.ExpiresAt) {
 			waiting = append(waiting, p)
@@ -140,7 +140,7 @@ func (g *registry) WaitingProcesses(_ context.Context, now time.Time) (waiting [
 	return waiting, g.fault
 }
 
-func (g *registry) OpenProcesses(_ context.Context, serial string, now time.Time) (open []unblock.Process, err error) {
+func (g *records) OpenProcesses(_ context.Context, serial string, now time.Time) (open []unblock.Process, err error) {
 	for _, p := range g.processes {
 		if p.Card == serial && (p.State == unblock.Answered || p.Holds("", now)) {
 			open = append(open, p)
@@ -149,11 +149,11 @@ func (g *registry) OpenProcesses(_ context.Context, serial string, now time.Time
 	return open, g.fault
 }
 
-func (g *registry) Standing(context.Context, string) (unblock.Standing, error) {
+func (g *records) Standing(context.Context, string) (unblock.Standing, error) {
 	return unblock.Standing{Unconfirmed: g.unconfirmed, Latest: g.processes[g.latest]}, nil
 }
 
-func (g *registry) AnsweredBefore(_ context.Context, _, challenge, except string) (bool, error) {
+func (g *records) AnsweredBefore(_ context.Context, _, challenge, except string) (bool, error) {
 	for _, p := range g.processes {
 		if p.Challenge == challenge && p.ID != except {
 			return true, nil
@@ -162,7 +162,7 @@ func (g *registry) AnsweredBefore(_ context.Context, _, challenge, except string
 	return false, nil
 }
 
-func (g *registry) Arrivals(context.Context, ...string) (map[string]time.Time, error) {
+func (g *records) Arrivals(context.Context, ...string) (map[string]time.Time, error) {
 	return nil, nil
 }
 
@@ -193,7 +193,7 @@ func (s sight) View(ctx context.Context, r policy.ViewRequest) (policy.Decision,
 type bench struct {
 	http.Handler
 	desk     Desk
-	registry *registry
+	registry *records
 	hsm      *hsm
 	now      time.Time
 	caller   unblock.Caller
@@ -206,7 +206,7 @@ type bench struct {
 func newBench(t *testing.T, desk Desk) *bench {
 	t.Helper()
 	b := &bench{
-		registry: &registry{
+		registry: &records{
 			cards: map[string]card.Card{serial: {
 				Serial: serial, Type: "employee", State: "blocked",
 				Holder: card.Holder{ID: "e-17", Name: holder, Email: "berta@example.org", EmployeeNumber: "000017", State: "active"},
@@ -239,7 +239,7 @@ func newBench(t *testing.T, desk Desk) *bench {
 		}
 	}
 	b.desk = desk
-	b.Handler, err = New(Config{
+	b.Handler, err = New(furnish(t, Config{
 		Desk: desk, Cards: b.registry, Profiles: b.registry,
 		CardStates: card.DefaultCardStates(), HolderStates: card.DefaultHolderStates(),
 		Caller: func(*http.Request) (unblock.Caller, bool) { return b.caller, b.caller.Client != "" },
@@ -247,8 +247,8 @@ func newBench(t *testing.T, desk Desk) *bench {
 			return Problem{Status: http.StatusConflict, Title: "Title of " + code, Remedy: "Remedy of " + code}
 		},
 		Report:  func(_ *http.Request, err error) { b.reported = append(b.reported, err) },
-		Version: "1.2.3",
-	})
+		Version: "1.2.3", Now: func() time.Time { return b.now },
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
