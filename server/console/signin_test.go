@@ -17,6 +17,8 @@ import (
 
 	"latchkey/card"
 	"latchkey/server/api"
+	"latchkey/softhsm-test/browser"
+	"latchkey/softhsm-test/house"
 	openidtest "latchkey/softhsm-test/openid"
 )
 
@@ -33,82 +35,82 @@ func TestSignIn(t *testing.T) {
 	dex := openidtest.NewDex(t, redirect)
 	authority := filepath.Join(t.TempDir(), "ca.pem")
 	check(t, os.WriteFile(authority, dex.CA, 0o600))
-	h := newHouseAt(t, address, fmt.Sprintf(`
+	h := house.New(t, house.Config{Address: address, More: fmt.Sprintf(`
 oidc:
   issuer: %s
   ca: %s
   audience: latchkey-api
   claims: {operator: name}
   console: {client_id: %s, client_secret_file: %s, redirect_url: %s}
-`, dex.Issuer, authority, openidtest.ClientID, secret, redirect))
-	h.cardType(t, "employee", "Employee card", "tdes")
+`, dex.Issuer, authority, openidtest.ClientID, secret, redirect)})
+	h.CardType(t, "employee", "Employee card", "tdes")
 	registered := api.Card{Serial: "5F41 0087 2C19", Type: "employee", State: "blocked", Holder: api.Holder{ID: "u1", Name: "Astrid Berg", State: "active"}}
-	made := h.issue(t, registered, card.TDES3)
+	made := h.Issue(t, registered, card.TDES3)
 
-	b := newBrowser(t, h.url)
+	b := browser.New(t, h.URL)
 	// signIn goes to the provider from where the browser is, and comes back.
 	signIn := func(name string, status int64) {
 		t.Helper()
-		_, err := chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(".links a")))
+		_, err := chromedp.RunResponse(b.Context(), chromedp.Click(chromedp.CSS(".links a")))
 		check(t, err)
-		_, err = chromedp.RunResponse(b.ctx, chromedp.Click(chromedp.CSS(`a[href*="/auth/local"]`)))
+		_, err = chromedp.RunResponse(b.Context(), chromedp.Click(chromedp.CSS(`a[href*="/auth/local"]`)))
 		check(t, err)
-		b.do(t, chromedp.SendKeys(chromedp.CSS("#login"), name+"@example.org"))
-		b.goes(t, status, chromedp.SendKeys(chromedp.CSS("#password"), openidtest.Password+"\r"))
+		b.Do(t, chromedp.SendKeys(chromedp.CSS("#login"), name+"@example.org"))
+		b.Goes(t, status, chromedp.SendKeys(chromedp.CSS("#password"), openidtest.Password+"\r"))
 	}
 	const page = "/console/cards/5F41%200087%202C19"
-	b.goes(t, 401, chromedp.Navigate(b.base+page))
-	b.shows(t, "Sign in")
-	b.shot(t, "sign-in")
+	b.Goes(t, 401, chromedp.Navigate(b.Base+page))
+	b.Shows(t, "Sign in")
+	b.Shot(t, "sign-in")
 	signIn("anna", 200)
-	if at := evaluate[string](t, b, "location.pathname"); at != page {
+	if at := browser.Evaluate[string](t, b, "location.pathname"); at != page {
 		t.Errorf("signed in, and led to %s", at)
 	}
-	b.shows(t, "Anna Blom", "Sign out", "Astrid Berg")
-	b.unblock(t, "session", "Astrid", registered, made)
-	b.goes(t, 200, chromedp.Navigate(b.base+page))
+	b.Shows(t, "Anna Blom", "Sign out", "Astrid Berg")
+	unblock(t, b, "session", "Astrid", registered, made)
+	b.Goes(t, 200, chromedp.Navigate(b.Base+page))
 
-	cookie := b.cookie(t)
+	cookie := cookie(t, b)
 	if !cookie.Secure || !cookie.HTTPOnly || !cookie.Session || cookie.SameSite != network.CookieSameSiteLax || cookie.Path != "/" || cookie.Domain != "127.0.0.1" {
 		t.Errorf("the session's cookie is %+v", cookie)
 	}
-	h.sessionIsForPagesAlone(t, cookie.Value)
+	sessionIsForPagesAlone(t, h, cookie.Value)
 
 	t.Run("form of another session", func(t *testing.T) {
-		evaluate[string](t, b, "document.querySelector('form[action$=unblock] [name=form]').value = 'x'")
-		b.do(t, chromedp.SendKeys(chromedp.CSS("#reason"), "forged"), chromedp.SendKeys(chromedp.CSS("#verification"), "Called"))
-		b.goes(t, 403, chromedp.Click(chromedp.CSS("form[action$=unblock] button")))
-		b.shows(t, "The form is of another session")
-		b.goes(t, 200, chromedp.Navigate(b.base+page))
-		evaluate[string](t, b, "(document.querySelector('.leave [name=form]').remove(), '')")
-		b.goes(t, 403, chromedp.Click(chromedp.CSS(".leave button")))
+		browser.Evaluate[string](t, b, "document.querySelector('form[action$=unblock] [name=form]').value = 'x'")
+		b.Do(t, chromedp.SendKeys(chromedp.CSS("#reason"), "forged"), chromedp.SendKeys(chromedp.CSS("#verification"), "Called"))
+		b.Goes(t, 403, chromedp.Click(chromedp.CSS("form[action$=unblock] button")))
+		b.Shows(t, "The form is of another session")
+		b.Goes(t, 200, chromedp.Navigate(b.Base+page))
+		browser.Evaluate[string](t, b, "(document.querySelector('.leave [name=form]').remove(), '')")
+		b.Goes(t, 403, chromedp.Click(chromedp.CSS(".leave button")))
 	})
 
-	b.goes(t, 200, chromedp.Navigate(b.base+page))
-	b.goes(t, 200, chromedp.Click(chromedp.CSS(".leave button")))
-	b.shows(t, "Signed out")
-	b.shot(t, "signed-out")
-	for _, to := range []chromedp.Action[chromedp.Void]{chromedp.NavigateBack(), chromedp.Navigate(b.base + page)} {
-		b.goes(t, 401, to)
-		if text := b.text(t, "body"); strings.Contains(text, "Astrid") || strings.Contains(text, "Anna") {
+	b.Goes(t, 200, chromedp.Navigate(b.Base+page))
+	b.Goes(t, 200, chromedp.Click(chromedp.CSS(".leave button")))
+	b.Shows(t, "Signed out")
+	b.Shot(t, "signed-out")
+	for _, to := range []chromedp.Action[chromedp.Void]{chromedp.NavigateBack(), chromedp.Navigate(b.Base + page)} {
+		b.Goes(t, 401, to)
+		if text := b.Text(t, "body"); strings.Contains(text, "Astrid") || strings.Contains(text, "Anna") {
 			t.Errorf("after signing out, the page before shows:\n%s", text)
 		}
 	}
-	if status, _ := h.get(t, "/console/", cookie.Value, ""); status != http.StatusUnauthorized {
+	if status, _ := get(t, h, "/console/", cookie.Value, ""); status != http.StatusUnauthorized {
 		t.Errorf("with the cookie of the session that ended: %d", status)
 	}
 
-	b.goes(t, 401, chromedp.Navigate(b.base+"/console/"))
+	b.Goes(t, 401, chromedp.Navigate(b.Base+"/console/"))
 	signIn("omar", 403)
-	b.shows(t, "The sign-in failed", "no role")
-	b.goes(t, 400, chromedp.Navigate(b.base+"/console/callback?state=x&code=y"))
-	b.shows(t, "no sign-in that this browser has under way")
+	b.Shows(t, "The sign-in failed", "no role")
+	b.Goes(t, 400, chromedp.Navigate(b.Base+"/console/callback?state=x&code=y"))
+	b.Shows(t, "no sign-in that this browser has under way")
 }
 
 // cookie is the one that the browser has of the console.
-func (b *browser) cookie(t *testing.T) *network.Cookie {
+func cookie(t *testing.T, b *browser.Browser) *network.Cookie {
 	t.Helper()
-	got, err := chromedp.Call(b.ctx, network.GetCookies, network.GetCookiesParams{URLs: []string{b.base}})
+	got, err := chromedp.Call(b.Context(), network.GetCookies, network.GetCookiesParams{URLs: []string{b.Base}})
 	check(t, err)
 	if len(got.Cookies) != 1 || got.Cookies[0].Name != "__Host-latchkey" {
 		t.Fatalf("the browser has the cookies %+v", got.Cookies)
@@ -118,17 +120,17 @@ func (b *browser) cookie(t *testing.T) *network.Cookie {
 
 // get is what somebody is answered who has a session's secret, and a certificate of
 // that name unless it is "".
-func (h *house) get(t *testing.T, path, secret, certificate string) (status int, body string) {
+func get(t *testing.T, h *house.House, path, secret, certificate string) (status int, body string) {
 	t.Helper()
-	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: h.ca.Pool()}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: h.CA.Pool()}
 	if certificate != "" {
-		pair, err := h.ca.Client(pkix.Name{CommonName: certificate}, certificate)
+		pair, err := h.CA.Client(pkix.Name{CommonName: certificate}, certificate)
 		check(t, err)
 		config.Certificates = []tls.Certificate{pair.TLS()}
 	}
 	transport := &http.Transport{TLSClientConfig: config}
 	defer transport.CloseIdleConnections()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.url+path, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.URL+path, nil)
 	check(t, err)
 	r.AddCookie(&http.Cookie{Name: "__Host-latchkey", Value: secret})
 	answer, err := transport.RoundTrip(r)
@@ -141,23 +143,23 @@ func (h *house) get(t *testing.T, path, secret, certificate string) (status int,
 
 // sessionIsForPagesAlone checks that a session is nothing to the API, and that a
 // certificate comes before it.
-func (h *house) sessionIsForPagesAlone(t *testing.T, secret string) {
+func sessionIsForPagesAlone(t *testing.T, h *house.House, secret string) {
 	t.Helper()
-	if status, body := h.get(t, "/console/", secret, ""); status != http.StatusOK || !strings.Contains(body, "Sign out") {
+	if status, body := get(t, h, "/console/", secret, ""); status != http.StatusOK || !strings.Contains(body, "Sign out") {
 		t.Errorf("with the session: %d\n%s", status, body)
 	}
 	for _, path := range []string{"/v1/cards?q=a", "/v1/card-types", "/v1/keys"} {
-		if status, body := h.get(t, path, secret, ""); status != http.StatusUnauthorized || !strings.Contains(body, "client-certificate-required") {
+		if status, body := get(t, h, path, secret, ""); status != http.StatusUnauthorized || !strings.Contains(body, "client-certificate-required") {
 			t.Errorf("%s with a session: %d %s", path, status, body)
 		}
 	}
-	if status, body := h.get(t, "/console/", secret, "email:anna@example.org"); status != http.StatusOK || strings.Contains(body, "Sign out") {
+	if status, body := get(t, h, "/console/", secret, "email:anna@example.org"); status != http.StatusOK || strings.Contains(body, "Sign out") {
 		t.Errorf("with a certificate besides: %d\n%s", status, body)
 	}
-	if status, _ := h.get(t, "/console/", secret, "dns:idm.example.org"); status != http.StatusForbidden {
+	if status, _ := get(t, h, "/console/", secret, "dns:idm.example.org"); status != http.StatusForbidden {
 		t.Errorf("with a backend's certificate besides: %d", status)
 	}
-	if status, body := h.get(t, "/console/", secret, "email:nobody@example.org"); status != http.StatusOK || !strings.Contains(body, "Sign out") {
+	if status, body := get(t, h, "/console/", secret, "email:nobody@example.org"); status != http.StatusOK || !strings.Contains(body, "Sign out") {
 		t.Errorf("with a certificate that is no client's besides: %d", status)
 	}
 }

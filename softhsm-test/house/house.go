@@ -1,4 +1,7 @@
-package console_test
+// Package house is the whole of Latchkey for the tests that look at it from outside: the
+// binary as it is shipped, with a SoftHSM token, a database, certificates and people of
+// its own, on 127.0.0.1.
+package house
 
 import (
 	"bufio"
@@ -29,13 +32,23 @@ import (
 	"latchkey/softhsm-test/virtualcard"
 )
 
-// house is the whole of Latchkey, as it is shipped: the binary, with a SoftHSM
-// token, a database and certificates of its own.
-type house struct {
-	url           string
-	dir           string // where its files are
-	ca            *throwawayca.Authority
-	administrator *api.Client
+// House is a running Latchkey.
+type House struct {
+	URL           string // without a slash at the end
+	Dir           string // where its files are
+	CA            *throwawayca.Authority
+	Administrator *api.Client
+}
+
+// Config is what is particular about a house. Its zero value is a house like others.
+type Config struct {
+	// Address is where it listens, empty for a free port.
+	Address string
+	// More is added to its configuration file.
+	More string
+	// Module gives the PKCS#11 module that the server is to use, of SoftHSM's; nil for
+	// that itself.
+	Module func(softhsm string) string
 }
 
 // masterKey is the test master key, AES-256; the virtual cards' admin keys are
@@ -52,12 +65,24 @@ hsm:
 store: {path: latchkey.db}
 clients:
   - {name: anna-desk, san: "email:anna@example.org", roles: [operator], operator: anna.schmidt}
+  - {name: berit-desk, san: "email:berit@example.org", roles: [operator], operator: berit.holm}
   - {name: sven-desk, san: "email:sven@example.org", roles: [supervisor], operator: sven.strand}
+  - {name: ada-desk, san: "email:ada@example.org", roles: [administrator], operator: ada.adler}
+  - {name: olga-desk, san: "email:olga@example.org", roles: [security-officer], operator: olga.ohm}
+  - {name: oskar-desk, san: "email:oskar@example.org", roles: [security-officer], operator: oskar.ost}
+  - {name: axel-desk, san: "email:axel@example.org", roles: [auditor], operator: axel.ahl}
+  - {name: maja-desk, san: "email:maja@example.org", roles: [operator, supervisor, administrator, auditor], operator: maja.mang}
   - {name: administrator, san: "email:admin@example.org", roles: [administrator]}
   - {name: identity-manager, san: "dns:idm.example.org", roles: [backend], names_operators: true}
 operators:
   - {id: anna.schmidt, name: Anna Schmidt, roles: [operator]}
+  - {id: berit.holm, name: Berit Holm, roles: [operator]}
   - {id: sven.strand, name: Sven Strand, roles: [supervisor]}
+  - {id: ada.adler, name: Ada Adler, roles: [administrator]}
+  - {id: olga.ohm, name: Olga Ohm, roles: [security-officer]}
+  - {id: oskar.ost, name: Oskar Ost, roles: [security-officer]}
+  - {id: axel.ahl, name: Axel Ahl, roles: [auditor]}
+  - {id: maja.mang, name: Maja Mång, roles: [operator, supervisor, administrator, auditor]}
   - {id: anna, name: Anna Blom, roles: [operator]}
 profiles:
   - id: tdes
@@ -79,11 +104,12 @@ profiles:
 %[5]s
 `
 
-// newHouse builds the binary and runs it until the test ends.
-func newHouse(t *testing.T) *house { return newHouseAt(t, "127.0.0.1:0", "") }
-
-// newHouseAt is newHouse at an address, with more in its configuration.
-func newHouseAt(t *testing.T, address, more string) *house {
+// New builds the binary and runs it until the test ends. Who may come in is in the
+// configuration above: NAME@example.org with the door "email:NAME@example.org" for anna
+// and berit (operators), sven (supervisor), ada (administrator), olga and oskar (security
+// officers), axel (auditor), maja (nearly everything), admin (an administrator who is
+// nobody), and "dns:idm.example.org", a backend.
+func New(t *testing.T, c Config) *House {
 	t.Helper()
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -105,17 +131,25 @@ func newHouseAt(t *testing.T, address, more string) *house {
 	}) {
 		t.FailNow()
 	}
-	check(t, os.WriteFile(at("latchkey.yaml"), fmt.Appendf(nil, configuration, fixture.Module, fixture.Label, fixture.PINFile, address, more), 0o600))
+	module := fixture.Module
+	if c.Module != nil {
+		module = c.Module(module)
+	}
+	address := c.Address
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	check(t, os.WriteFile(at("latchkey.yaml"), fmt.Appendf(nil, configuration, module, fixture.Label, fixture.PINFile, address, c.More), 0o600))
 
 	if out, err := exec.Command("go", "build", "-o", at("latchkey"), "latchkey/cmd/latchkey").CombinedOutput(); err != nil {
 		t.Fatalf("build latchkey: %v\n%s", err, out)
 	}
-	h := &house{ca: ca, dir: dir, url: run(t, exec.Command(at("latchkey"), "serve", "--config", at("latchkey.yaml")))}
-	h.administrator, err = api.NewClient(api.Connection{
-		Server: h.url, CA: at("ca.pem"), Certificate: at("admin.pem"), Key: at("admin.key"),
+	h := &House{CA: ca, Dir: dir, URL: run(t, exec.Command(at("latchkey"), "serve", "--config", at("latchkey.yaml")))}
+	h.Administrator, err = api.NewClient(api.Connection{
+		Server: h.URL, CA: at("ca.pem"), Certificate: at("admin.pem"), Key: at("admin.key"),
 	})
 	check(t, err)
-	t.Cleanup(h.administrator.Close)
+	t.Cleanup(h.Administrator.Close)
 	return h
 }
 
@@ -154,19 +188,19 @@ func run(t *testing.T, server *exec.Cmd) string {
 	return url
 }
 
-// cardType registers a card type, with the use case on for blocked cards.
-func (h *house) cardType(t *testing.T, id, name, profile string) {
+// CardType registers a card type, with the use case on for blocked cards.
+func (h *House) CardType(t *testing.T, id, name, profile string) {
 	t.Helper()
-	_, _, err := h.administrator.PutCardType(t.Context(), api.CardType{
+	_, _, err := h.Administrator.PutCardType(t.Context(), api.CardType{
 		ID: id, Name: name, Profile: profile, UnblockRemote: map[string]bool{"blocked": true},
 	})
 	check(t, err)
 }
 
-// issue registers a card, and makes it: with its PIN blocked.
-func (h *house) issue(t *testing.T, c api.Card, keyType card.KeyType) *virtualcard.Card {
+// Issue registers a card, and makes it: with its PIN blocked.
+func (h *House) Issue(t *testing.T, c api.Card, keyType card.KeyType) *virtualcard.Card {
 	t.Helper()
-	_, _, err := h.administrator.PutCard(t.Context(), c)
+	_, _, err := h.Administrator.PutCard(t.Context(), c)
 	check(t, err)
 	made, err := virtualcard.New(virtualcard.Config{Serial: c.Serial, KeyType: keyType, AdminKey: adminKey(t, c.Serial, keyType), PIN: "1234"})
 	check(t, err)
@@ -188,30 +222,30 @@ func adminKey(t *testing.T, serial string, keyType card.KeyType) []byte {
 	return data[:keyType.Len()]
 }
 
-// client calls the API with a certificate of that name.
-func (h *house) client(t *testing.T, name string) *api.Client {
+// Client calls the API with a certificate of that name.
+func (h *House) Client(t *testing.T, name string) *api.Client {
 	t.Helper()
-	pair, err := h.ca.Client(pkix.Name{CommonName: name}, name)
+	pair, err := h.CA.Client(pkix.Name{CommonName: name}, name)
 	check(t, err)
-	certificate, key := filepath.Join(h.dir, "client.pem"), filepath.Join(h.dir, "client.key")
+	certificate, key := filepath.Join(h.Dir, "client.pem"), filepath.Join(h.Dir, "client.key")
 	check(t, pair.Write(certificate, key))
-	c, err := api.NewClient(api.Connection{Server: h.url, CA: filepath.Join(h.dir, "ca.pem"), Certificate: certificate, Key: key})
+	c, err := api.NewClient(api.Connection{Server: h.URL, CA: filepath.Join(h.Dir, "ca.pem"), Certificate: certificate, Key: key})
 	check(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
 
-// door is where a browser that has no certificate of its own finds the server:
+// Door is where a browser that has no certificate of its own finds the server:
 // it adds the certificate of that name, and passes on all else as the browser
 // said it.
-func (h *house) door(t *testing.T, name string) string {
+func (h *House) Door(t *testing.T, name string) string {
 	t.Helper()
-	pair, err := h.ca.Client(pkix.Name{CommonName: name}, name)
+	pair, err := h.CA.Client(pkix.Name{CommonName: name}, name)
 	check(t, err)
-	inside, err := url.Parse(h.url)
+	inside, err := url.Parse(h.URL)
 	check(t, err)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{
-		MinVersion: tls.VersionTLS13, RootCAs: h.ca.Pool(), Certificates: []tls.Certificate{pair.TLS()},
+		MinVersion: tls.VersionTLS13, RootCAs: h.CA.Pool(), Certificates: []tls.Certificate{pair.TLS()},
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
 	door := httptest.NewUnstartedServer(nil)
@@ -220,7 +254,7 @@ func (h *house) door(t *testing.T, name string) string {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(inside)
 			if r.In.Header.Get("Origin") == door.URL {
-				r.Out.Header.Set("Origin", h.url)
+				r.Out.Header.Set("Origin", h.URL)
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
