@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/bits"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -34,9 +35,20 @@ type Report struct {
 	// that was proved; Checkpoints how many were.
 	Signed      int64 `json:"signed"`
 	Checkpoints int   `json:"checkpoints"`
+	// Backwards tells where the clock was set back, if it was. The order of entries is
+	// proved and is that of their numbers; their times are what the clock said.
+	Backwards *Backwards `json:"backwards,omitempty"`
 	// Findings is what is wrong, in words. Omitted is how many more there are.
 	Findings []string `json:"findings"`
 	Omitted  int      `json:"omitted,omitempty"`
+}
+
+// Backwards is how often an entry is dated a minute or more before the one that comes
+// before it, from which entry on it first was, and by how much at most, in seconds.
+type Backwards struct {
+	Times   int   `json:"times"`
+	First   int64 `json:"first"`
+	Seconds int64 `json:"seconds"`
 }
 
 // Sound tells that nothing was found wrong.
@@ -95,6 +107,8 @@ type verifier struct {
 	unfit       bool  // a checkpoint did not fit, so later ones do not either
 	told        int64 // of pruning, by entries
 	tells       []told
+	dated       time.Time // the entry before, where its time could be read
+	backwards   *Backwards
 	list        []finding
 	omitted     int
 }
@@ -240,6 +254,7 @@ func (v *verifier) entry(text string) {
 	v.see(n)
 	if LeafOf([]byte(text)) == leaf {
 		v.prunes(text, n)
+		v.dates(rest, n)
 		return
 	}
 	// Perhaps it is another entry that got this number.
@@ -262,6 +277,24 @@ func (v *verifier) prunes(text string, n int64) {
 	if err := json.Unmarshal([]byte(text), &e); err == nil && e.Action == AuditPrune && e.Outcome == Permit {
 		v.tells = append(v.tells, told{n, e.Pruned})
 	}
+}
+
+// dates compares an entry's time with that of the one before.
+func (v *verifier) dates(rest string, n int64) {
+	text, isDated := strings.CutPrefix(rest, `,"time":"`)
+	text, _, ended := strings.Cut(text, `"`)
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if !isDated || !ended || err != nil {
+		return
+	}
+	if back := v.dated.Sub(at); !v.dated.IsZero() && back >= time.Minute {
+		if v.backwards == nil {
+			v.backwards = &Backwards{First: n}
+		}
+		v.backwards.Times++
+		v.backwards.Seconds = max(v.backwards.Seconds, int64(back/time.Second))
+	}
+	v.dated = at
 }
 
 func (v *verifier) checkpoint(text string) {
@@ -330,7 +363,8 @@ func (v *verifier) report() (Report, error) {
 	}
 	r := Report{
 		Origin: v.header.Origin, From: v.header.From, Size: last, Pruned: v.told, Signed: v.signed, Checkpoints: v.checkpoints,
-		Findings: []string{}, Omitted: v.omitted,
+		Backwards: v.backwards,
+		Findings:  []string{}, Omitted: v.omitted,
 	}
 	for _, f := range v.list {
 		r.Findings = append(r.Findings, f.String())

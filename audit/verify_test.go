@@ -87,6 +87,32 @@ func exportOf(t testing.TB, entries int, sizes ...int64) (string, *ecdsa.Private
 	return b.String(), key
 }
 
+// A clock that was set back makes nothing unsound, and is told of.
+func TestClockSetBack(t *testing.T) {
+	key, m := testKey(t), &memory{}
+	for i, at := range []string{"10:00:00", "10:00:01", "09:59:59.5", "15:00:00", "10:00:02", "10:00:03", "09:58:00"} {
+		text := fmt.Sprintf(`{"sequence":%d,"time":"2026-11-25T%sZ","action":"unblock.respond","client":"idm"}`, i+1, at)
+		m.rows = append(m.rows, Row{int64(i + 1), text, LeafOf([]byte(text))})
+	}
+	root, err := KeptOf(t.Context(), m).Root(7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := SignCheckpoint("latchkey/test", 7, root, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.checkpoints = []Checkpoint{c}
+	var b bytes.Buffer
+	if _, err := Export(t.Context(), &b, m, 1); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Verify(&b, []*ecdsa.PublicKey{&key.PublicKey}, "")
+	if err != nil || !r.Sound() || r.Backwards == nil || *r.Backwards != (Backwards{Times: 2, First: 5, Seconds: 5*3600 - 2}) {
+		t.Errorf("%+v %+v, %v", r, r.Backwards, err)
+	}
+}
+
 // The tree that grows leaf by leaf has the roots that the library computes.
 func TestGrowing(t *testing.T) {
 	var g Growing

@@ -41,6 +41,8 @@ type appliance struct {
 	url    string
 	store  string     // the section of the configuration; a file in dir where it is empty
 	place  *namespace // where it runs, nil for where the test does
+	// begin starts the process, where it is not done as usual.
+	begin func(*exec.Cmd) error
 
 	process *exec.Cmd
 	exited  chan struct{} // closed when the process has ended
@@ -173,7 +175,11 @@ func (a *appliance) start(t *testing.T) {
 	defer func() { _ = log.Close() }()
 	a.process = exec.Command(path, "serve", "--config", a.config)
 	a.process.Stdout, a.process.Stderr = log, log
-	if err := a.place.inside(a.process.Start); err != nil {
+	begin := a.begin
+	if begin == nil {
+		begin = (*exec.Cmd).Start
+	}
+	if err := a.place.inside(func() error { return begin(a.process) }); err != nil {
 		t.Fatal(err)
 	}
 	process, exited := a.process, make(chan struct{})
@@ -271,6 +277,19 @@ func (a *appliance) as(t *testing.T, name string) *caller {
 // A body that is a string goes as it is, any other as JSON.
 func (c *caller) send(t *testing.T, method, path string, body any) (status int, answer []byte) {
 	t.Helper()
+	for {
+		status, answer, wait := c.once(t, method, path, body)
+		if status != http.StatusTooManyRequests {
+			return status, answer
+		}
+		time.Sleep(wait)
+	}
+}
+
+// once sends a request, and tells how long to wait where it is told that it calls too
+// often.
+func (c *caller) once(t *testing.T, method, path string, body any) (status int, answer []byte, wait time.Duration) {
+	t.Helper()
 	text, raw := body.(string)
 	content := []byte(text)
 	if body != nil && !raw {
@@ -279,38 +298,35 @@ func (c *caller) send(t *testing.T, method, path string, body any) (status int, 
 			t.Fatal(err)
 		}
 	}
-	for {
-		request, err := http.NewRequestWithContext(t.Context(), method, c.url+path, bytes.NewReader(content))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if body != nil {
-			request.Header.Set("Content-Type", api.JSON)
-		}
-		response, err := c.client.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err = io.ReadAll(response.Body)
-		if err := errors.Join(err, response.Body.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if response.StatusCode == http.StatusTooManyRequests {
-			seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
-			if err != nil {
-				t.Fatalf("%s %s: 429, and for how long it does not say: %v", method, path, err)
-			}
-			time.Sleep(time.Duration(seconds) * time.Second)
-			continue
-		}
-		if response.StatusCode >= http.StatusBadRequest {
-			c.refusals = append(c.refusals, answer)
-			if got := response.Header.Get("Content-Type"); got != api.ProblemJSON {
-				t.Errorf("%s %s: %d with a body of type %q, want %q", method, path, response.StatusCode, got, api.ProblemJSON)
-			}
-		}
-		return response.StatusCode, answer
+	request, err := http.NewRequestWithContext(t.Context(), method, c.url+path, bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
 	}
+	if body != nil {
+		request.Header.Set("Content-Type", api.JSON)
+	}
+	response, err := c.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err = io.ReadAll(response.Body)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode == http.StatusTooManyRequests {
+		seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+		if err != nil {
+			t.Fatalf("%s %s: 429, and for how long it does not say: %v", method, path, err)
+		}
+		return response.StatusCode, answer, time.Duration(seconds) * time.Second
+	}
+	if response.StatusCode >= http.StatusBadRequest {
+		c.refusals = append(c.refusals, answer)
+		if got := response.Header.Get("Content-Type"); got != api.ProblemJSON {
+			t.Errorf("%s %s: %d with a body of type %q, want %q", method, path, response.StatusCode, got, api.ProblemJSON)
+		}
+	}
+	return response.StatusCode, answer, 0
 }
 
 // call sends a request that must go well and reads the answer into a T.

@@ -43,7 +43,7 @@ const (
 	Unknown Reason = "revocation not known"
 	// Distrusted: its CA is not in the bundle any more.
 	Distrusted Reason = "CA not trusted"
-	// Expired: it is past its time.
+	// Expired: it is past its time, or not yet in it.
 	Expired Reason = "expired"
 )
 
@@ -210,6 +210,9 @@ func (b *Bundle) check(chain []*x509.Certificate, now time.Time) *Error {
 		return no(Revoked, "The CA %s was revoked.", chain[last].Subject)
 	}
 	for i, c := range slices.Backward(chain) {
+		if now.Before(c.NotBefore) {
+			return no(Expired, "The certificate of %s is good from %s on, which is yet to come.", c.Subject, c.NotBefore.UTC().Format(time.RFC3339))
+		}
 		if now.After(c.NotAfter) {
 			return no(Expired, "The certificate of %s expired at %s.", c.Subject, c.NotAfter.UTC().Format(time.RFC3339))
 		}

@@ -151,6 +151,7 @@ func TestCheck(t *testing.T) {
 		{"revoked on a list that is out of date", []*holder{root}, [][]byte{root.crl(t, nil, bert)}, tomorrow, bert, nil, trust.Revoked},
 		{"another CA's list alone", []*holder{root, other}, [][]byte{other.crl(t, nil)}, now, anna, nil, trust.Unknown},
 		{"past its time", []*holder{root}, nil, now.Add(49 * time.Hour), anna, nil, trust.Expired},
+		{"not yet in its time", []*holder{root}, nil, now.Add(-49 * time.Hour), anna, nil, trust.Expired},
 		// The list of a CA that is not in the bundle could be anybody's.
 		{"below a CA that is not in the bundle", []*holder{root}, [][]byte{root.crl(t, nil)}, now, carl, []*holder{below}, trust.Unknown},
 		{"below a CA that is", []*holder{root, below}, [][]byte{root.crl(t, nil), below.crl(t, nil)}, now, carl, nil, ""},

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -313,7 +314,14 @@ func (a *app) verifyProof(r io.Reader, keys []*ecdsa.PublicKey, older string) er
 func writeReport(w io.Writer, r audit.Report) {
 	field(w, "log", "%s", r.Origin)
 	field(w, "entries", "%d to %d", r.From, r.Size)
-	field(w, "signed", "entries up to %d, by %d checkpoints", r.Signed, r.Checkpoints)
+	checkpoints := "checkpoints"
+	if r.Checkpoints == 1 {
+		checkpoints = "checkpoint"
+	}
+	field(w, "signed", "entries up to %d, by %d %s", r.Signed, r.Checkpoints, checkpoints)
+	if b := r.Backwards; b != nil {
+		field(w, "clock", "set back %d times, first before entry %d, by %s at most: the order is proved, the times are not", b.Times, b.First, time.Duration(b.Seconds)*time.Second)
+	}
 	if r.Size > r.Signed {
 		field(w, "not signed yet", "%d entries after it", r.Size-r.Signed)
 	}
