@@ -184,10 +184,11 @@ func (tx *tx) claim(c unblock.Change) error {
 	n, err := tx.exec(`INSERT INTO unconfirmed (card, count, given, latest) VALUES (?1, ?2, ?2, ?3)
 		ON CONFLICT (card) DO UPDATE SET count = unconfirmed.count + ?2, given = unconfirmed.given + ?2, latest = ?3
 		WHERE (?4 = 0 OR unconfirmed.count < ?4) AND (?9 < 0 OR unconfirmed.count = ?9)
-			AND (unconfirmed.latest = ?3 OR NOT EXISTS (SELECT 1 FROM processes WHERE id = unconfirmed.latest AND expires_at > ?5
+			AND (unconfirmed.latest = ?3 OR NOT EXISTS (SELECT 1 FROM processes WHERE id = unconfirmed.latest AND expires_at > ?5 AND started_at <= ?10
 				AND (state IN ('waiting', 'started') OR state = 'answered' AND operator <> ?6)))
 			AND (?7 = 1 OR NOT EXISTS (SELECT 1 FROM processes WHERE card = ?1 AND challenge = ?8 AND challenge <> '' AND id <> ?3))`,
-		p.Card, given, p.ID, given*c.MaxUnconfirmed, micros(c.Entry.Time), p.Operator, flag(c.Again || !c.Answer), p.Challenge, counted)
+		p.Card, given, p.ID, given*c.MaxUnconfirmed, micros(c.Entry.Time), p.Operator, flag(c.Again || !c.Answer), p.Challenge, counted,
+		micros(c.Entry.Time.Add(unblock.ClocksDiffer)))
 	if err == nil && n == 0 {
 		return tx.unclaimed(c)
 	}
@@ -318,7 +319,7 @@ const maxWaiting = 500
 // oldest first: at most 500.
 func (s *Store) WaitingProcesses(ctx context.Context, now time.Time) ([]unblock.Process, error) {
 	rows, err := s.readers.QueryContext(ctx, `SELECT `+processColumns+` FROM processes
-		WHERE state = 'waiting' AND expires_at > ?1 ORDER BY expires_at, id LIMIT ?2`, micros(now), maxWaiting)
+		WHERE state = 'waiting' AND expires_at > ?1 AND started_at <= ?3 ORDER BY expires_at, id LIMIT ?2`, micros(now), maxWaiting, micros(now.Add(unblock.ClocksDiffer)))
 	if err != nil {
 		return nil, s.unread("list processes that wait", err)
 	}
@@ -336,8 +337,8 @@ func (s *Store) OpenProcesses(ctx context.Context, serial string, now time.Time)
 	rows, err := s.readers.QueryContext(ctx, `SELECT `+processColumns+` FROM processes
 		WHERE card = ?1 AND challenge <> '' AND state = 'answered' AND answer > (SELECT given - count FROM unconfirmed WHERE card = ?1)
 		UNION ALL SELECT `+processColumns+` FROM processes
-		WHERE id = (SELECT latest FROM unconfirmed WHERE card = ?1) AND state IN ('waiting', 'started') AND expires_at > ?2
-		ORDER BY started_at, id LIMIT ?3`, serial, micros(now), maxOpen)
+		WHERE id = (SELECT latest FROM unconfirmed WHERE card = ?1) AND state IN ('waiting', 'started') AND expires_at > ?2 AND started_at <= ?4
+		ORDER BY started_at, id LIMIT ?3`, serial, micros(now), maxOpen, micros(now.Add(unblock.ClocksDiffer)))
 	if err != nil {
 		return nil, s.unread("list the open processes of card "+serial, err)
 	}

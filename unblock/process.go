@@ -103,15 +103,15 @@ type Process struct {
 	Revision int64
 }
 
-// clocksDiffer is by how much the clocks of nodes, or one clock before and after it is
+// ClocksDiffer is by how much the clocks of nodes, or one clock before and after it is
 // set, may differ without that anything is made of it.
-const clocksDiffer = 5 * time.Minute
+const ClocksDiffer = 5 * time.Minute
 
 // late tells whether the process's time is over. It is, too, for one that begins in
 // the future: a clock was wrong then or is now, and the process would last until that
 // time has come.
 func (p Process) late(now time.Time) bool {
-	return !now.Before(p.ExpiresAt) || p.StartedAt.After(now.Add(clocksDiffer))
+	return !now.Before(p.ExpiresAt) || p.StartedAt.After(now.Add(ClocksDiffer))
 }
 
 // at is the state at a moment: a process that nobody approved or answered in time
