@@ -55,14 +55,16 @@ type ChallengeError struct {
 
 func (e *ChallengeError) Error() string { return e.detail }
 
+// maxChallengeText is how many bytes of text are looked at: more is no typing error.
+const maxChallengeText = 8*MaxChallenge + 16
+
 // ParseChallenge reads a challenge of want bytes as ParseHex does. What is wrong
 // with it is named in a *ChallengeError; no digit is ever guessed, since a wrong
 // challenge gives a plausible response that costs the card a try.
 func ParseChallenge(text string, want int) (Challenge, error) {
-	// More text than this is no typing error, and need not be looked at.
-	if limit := 8*MaxChallenge + 16; len(text) > limit {
+	if len(text) > maxChallengeText {
 		return nil, &ChallengeError{Fault: HexLength, detail: fmt.Sprintf(
-			"the challenge must have %d hex digits; this text is over %d characters long", 2*want, limit)}
+			"the challenge must have %d hex digits; this text is over %d characters long", 2*want, maxChallengeText)}
 	}
 	challenge := make(Challenge, want)
 	err := ParseHex(challenge, []byte(text))
@@ -81,6 +83,24 @@ func ParseChallenge(text string, want int) (Challenge, error) {
 		e.detail = fmt.Sprintf("the challenge has %d hex digits; this card's has %d", wrong.Digits, wrong.Want)
 	}
 	return nil, e
+}
+
+// AnyChallenge reads a challenge as ParseChallenge does, for whoever does not know yet
+// how long it has to be. It is nil where no length makes the text right.
+func AnyChallenge(text string) Challenge {
+	if len(text) > maxChallengeText {
+		return nil
+	}
+	var wrong *HexError
+	err := ParseHex(nil, []byte(text)) // which counts the digits
+	if !errors.As(err, &wrong) || wrong.Fault != HexLength || wrong.Digits%2 != 0 || wrong.Digits > 2*MaxChallenge {
+		return nil
+	}
+	challenge := make(Challenge, wrong.Digits/2)
+	if ParseHex(challenge, []byte(text)) != nil {
+		return nil
+	}
+	return challenge
 }
 
 // DropSeparators takes out what only groups digits: spaces, dashes, colons, dots

@@ -215,6 +215,9 @@ func FuzzParseChallenge(f *testing.F) {
 		if len(got) != want {
 			t.Errorf("%d bytes, want %d", len(got), want)
 		}
+		if unasked := card.AnyChallenge(text); !bytes.Equal(unasked, got) {
+			t.Errorf("%q reads as %s where its length is asked for, else as %s", text, got.Hex(), unasked.Hex())
+		}
 		for _, again := range []string{got.Hex(), got.Grouped(), strings.ToLower(got.Hex()), "0x" + got.Hex()} {
 			second, err := card.ParseChallenge(again, want)
 			if err != nil || !bytes.Equal(second, got) {

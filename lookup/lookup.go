@@ -124,31 +124,39 @@ func (s *Source) CardType(ctx context.Context, id string) (card.Type, error) {
 // error that is unblock.ErrCardSource where that is not known. Who asks for one
 // card at the same time is told by one look-up.
 func (s *Source) Card(ctx context.Context, serial string) (card.Card, error) {
+	found, err := s.Dossier(ctx, unblock.Question{Card: serial})
+	return found.Card, err
+}
+
+// Dossier tells besides what the directory knows of the card.
+func (s *Source) Dossier(ctx context.Context, q unblock.Question) (unblock.Dossier, error) {
 	// What is no serial number, or no name in a path, is not to become another path.
-	if card.TextFault(serial, card.MaxSerial, true) != "" || serial == "." || serial == ".." {
-		return card.Card{}, card.ErrNotFound
+	if card.TextFault(q.Card, card.MaxSerial, true) != "" || q.Card == "." || q.Card == ".." {
+		return unblock.Dossier{}, card.ErrNotFound
 	}
 	if s.Fresh > 0 {
-		copied, err := s.Directory.Card(ctx, serial)
+		copied, err := s.Directory.Dossier(ctx, q)
 		switch {
-		case err == nil && copied.Source == s.Name && s.fresh(copied.SyncedAt):
+		case err == nil && copied.Card.Source == s.Name && s.fresh(copied.Card.SyncedAt):
 			return copied, nil
 		case err != nil && !errors.Is(err, card.ErrNotFound):
-			return card.Card{}, err
+			return unblock.Dossier{}, err
 		}
 	}
-	flight := s.flights.DoChan(serial, func() (any, error) {
+	flight := s.flights.DoChan(q.Card, func() (any, error) {
 		// The first to ask may give up while others wait.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Timeout+writeTime)
 		defer cancel()
-		return s.ask(ctx, serial)
+		return nil, s.ask(ctx, q.Card)
 	})
 	select {
 	case landed := <-flight:
-		found, _ := landed.Val.(card.Card) // the zero card where there is an error
-		return found, landed.Err
+		if landed.Err != nil {
+			return unblock.Dossier{}, landed.Err
+		}
+		return s.Directory.Dossier(ctx, q)
 	case <-ctx.Done():
-		return card.Card{}, fmt.Errorf("%w: %w", unblock.ErrCardSource, ctx.Err())
+		return unblock.Dossier{}, fmt.Errorf("%w: %w", unblock.ErrCardSource, ctx.Err())
 	}
 }
 
@@ -161,7 +169,7 @@ func (s *Source) fresh(at time.Time) bool {
 }
 
 // ask has the source tell of the card, and keeps what it says.
-func (s *Source) ask(ctx context.Context, serial string) (card.Card, error) {
+func (s *Source) ask(ctx context.Context, serial string) error {
 	said, err := s.circuit.Execute(func() (card.Card, error) {
 		ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 		defer cancel()
@@ -169,22 +177,20 @@ func (s *Source) ask(ctx context.Context, serial string) (card.Card, error) {
 	})
 	switch {
 	case errors.Is(err, card.ErrNotFound):
-		return card.Card{}, err
+		return err
 	case err != nil:
-		return card.Card{}, fmt.Errorf("%w: %s: %w", unblock.ErrCardSource, s.Name, err)
+		return fmt.Errorf("%w: %s: %w", unblock.ErrCardSource, s.Name, err)
 	}
 	put, err := s.Registry.Batch(s.Name, audit.Entry{Client: s.Name}).Card(ctx, said)
 	var no *registry.Refusal
 	switch {
 	case errors.As(err, &no) && no.Code != registry.Unavailable:
-		return card.Card{}, fmt.Errorf("%w: %s: the data of the card cannot be taken: %s %v", unblock.ErrCardSource, s.Name, no.Detail, no.Faults)
+		return fmt.Errorf("%w: %s: the data of the card cannot be taken: %s %v", unblock.ErrCardSource, s.Name, no.Detail, no.Faults)
 	case err != nil:
-		return card.Card{}, err
+		return err
 	}
-	if _, err := s.Directory.PutCards(ctx, []store.CardPut{put}, nil); err != nil {
-		return card.Card{}, err
-	}
-	return s.Directory.Card(ctx, serial)
+	_, err = s.Directory.PutCards(ctx, []store.CardPut{put}, nil)
+	return err
 }
 
 // token reads the bearer token, or gives an empty one where there is none.

@@ -222,9 +222,9 @@ type cards struct {
 	t *Tracing
 }
 
-func (c *cards) Card(ctx context.Context, serial string) (card.Card, error) {
-	ctx, span := c.t.start(ctx, "store.Card")
-	found, err := c.Cards.Card(ctx, serial)
+func (c *cards) Dossier(ctx context.Context, q unblock.Question) (unblock.Dossier, error) {
+	ctx, span := c.t.start(ctx, "store.Dossier")
+	found, err := c.Cards.Dossier(ctx, q)
 	end(span, err)
 	return found, err
 }

@@ -59,6 +59,11 @@ func (a *asked) CardType(ctx context.Context, id string) (card.Type, error) {
 	return a.Cards.CardType(ctx, id)
 }
 
+func (a *asked) Dossier(ctx context.Context, q unblock.Question) (unblock.Dossier, error) {
+	a.note("dossier")
+	return a.Cards.Dossier(ctx, q)
+}
+
 func (a *asked) Decide(ctx context.Context, r policy.Request) (policy.Decision, error) {
 	a.note("decide")
 	return a.Policy.Decide(ctx, r)

@@ -196,7 +196,7 @@ func TestSpans(t *testing.T) {
 	want := []string{
 		"POST /v1/cards/{serial}/response",
 		"  unblock.Respond",
-		"    store.Card",
+		"    store.Dossier",
 		"    policy.Decide",
 		"    hsm.Respond",
 		"    store.Apply",

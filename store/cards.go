@@ -97,26 +97,41 @@ func (s *Store) PutCards(ctx context.Context, puts []CardPut, step *SyncStep) ([
 	return results, nil
 }
 
-// cardColumns are the columns that a card is read from, in scanCard's order.
-const cardColumns = `serial, type, state, cuid, kdd, wrapped_key, master_key_version,
-	holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at,
-	unit, assurance, holder_privileged, source`
+// cardColumns are the columns that a card is read from, in the order of cardRow.
+const cardColumns = `serial, type, state, cuid, kdd, wrapped_key, master_key_version, ` +
+	`holder_id, holder_name, holder_email, holder_employee_number, holder_unit, holder_groups, holder_state, synced_at, ` +
+	`unit, assurance, holder_privileged, source`
+
+// cardRow is a row with a card.
+type cardRow struct {
+	card.Card
+	groups []byte
+	synced sql.NullInt64
+}
+
+func (r *cardRow) places() []any {
+	c := &r.Card
+	return []any{
+		&c.Serial, &c.Type, &c.State, &c.CUID, &c.KDD, &c.WrappedKey, &c.MasterKeyVersion,
+		&c.Holder.ID, &c.Holder.Name, &c.Holder.Email, &c.Holder.EmployeeNumber, &c.Holder.Unit, &r.groups, &c.Holder.State, &r.synced,
+		&c.Unit, &c.Assurance, &c.Holder.Privileged, &c.Source,
+	}
+}
+
+func (r *cardRow) read() (card.Card, error) {
+	if err := json.Unmarshal(r.groups, &r.Holder.Groups); err != nil {
+		return card.Card{}, fmt.Errorf("groups of the holder of card %s: %w", r.Serial, err)
+	}
+	r.SyncedAt = fromMicros(r.synced)
+	return r.Card, nil
+}
 
 func scanCard(row scanner) (card.Card, error) {
-	var c card.Card
-	var groups []byte
-	var synced sql.NullInt64
-	err := row.Scan(&c.Serial, &c.Type, &c.State, &c.CUID, &c.KDD, &c.WrappedKey, &c.MasterKeyVersion,
-		&c.Holder.ID, &c.Holder.Name, &c.Holder.Email, &c.Holder.EmployeeNumber, &c.Holder.Unit, &groups, &c.Holder.State, &synced,
-		&c.Unit, &c.Assurance, &c.Holder.Privileged, &c.Source)
-	if err != nil {
+	var r cardRow
+	if err := row.Scan(r.places()...); err != nil {
 		return card.Card{}, err
 	}
-	if err := json.Unmarshal(groups, &c.Holder.Groups); err != nil {
-		return card.Card{}, fmt.Errorf("groups of the holder of card %s: %w", c.Serial, err)
-	}
-	c.SyncedAt = fromMicros(synced)
-	return c, nil
+	return r.read()
 }
 
 func (tx *tx) putCard(p CardPut) (Result, error) {
@@ -250,7 +265,7 @@ func (s *Store) PutCardType(ctx context.Context, t card.Type, e audit.Entry) (Re
 	return result, nil
 }
 
-// typeColumns are the columns that a card type is read from, in scanType's order.
+// typeColumns are the columns that a card type is read from, in the order of typeRow.
 const typeColumns = `id, name, profile, unblock_remote, unblock_self, updated_by, updated_at`
 
 // sameType tells whether nothing but UpdatedBy and UpdatedAt differs.
@@ -259,18 +274,31 @@ func sameType(a, b card.Type) bool {
 		maps.Equal(a.UnblockRemote, b.UnblockRemote) && maps.Equal(a.UnblockSelf, b.UnblockSelf)
 }
 
+// typeRow is a row with a card type.
+type typeRow struct {
+	card.Type
+	remote, self []byte
+	updated      sql.NullInt64
+}
+
+func (r *typeRow) places() []any {
+	return []any{&r.ID, &r.Name, &r.Profile, &r.remote, &r.self, &r.UpdatedBy, &r.updated}
+}
+
+func (r *typeRow) read() (card.Type, error) {
+	if err := errors.Join(json.Unmarshal(r.remote, &r.UnblockRemote), json.Unmarshal(r.self, &r.UnblockSelf)); err != nil {
+		return card.Type{}, fmt.Errorf("switches of card type %s: %w", r.ID, err)
+	}
+	r.UpdatedAt = fromMicros(r.updated)
+	return r.Type, nil
+}
+
 func scanType(row scanner) (card.Type, error) {
-	var t card.Type
-	var remote, self []byte
-	var updated sql.NullInt64
-	if err := row.Scan(&t.ID, &t.Name, &t.Profile, &remote, &self, &t.UpdatedBy, &updated); err != nil {
+	var r typeRow
+	if err := row.Scan(r.places()...); err != nil {
 		return card.Type{}, err
 	}
-	if err := errors.Join(json.Unmarshal(remote, &t.UnblockRemote), json.Unmarshal(self, &t.UnblockSelf)); err != nil {
-		return card.Type{}, fmt.Errorf("switches of card type %s: %w", t.ID, err)
-	}
-	t.UpdatedAt = fromMicros(updated)
-	return t, nil
+	return r.read()
 }
 
 // CardType finds a card type, or gives card.ErrNotFound.

@@ -346,35 +346,6 @@ func (s *Store) OpenProcesses(ctx context.Context, serial string, now time.Time)
 	return list, s.unread("list the open processes of card "+serial, err)
 }
 
-// Standing tells what is known of a card's processes: of the latest, who has it and
-// since when. It is the zero value for a card that had none.
-func (s *Store) Standing(ctx context.Context, serial string) (unblock.Standing, error) {
-	var standing unblock.Standing
-	p := &standing.Latest
-	var started, expires sql.NullInt64
-	err := s.readers.QueryRowContext(ctx, `SELECT u.count, u.latest, coalesce(p.state, ''), coalesce(p.client, ''), coalesce(p.operator, ''),
-			coalesce(p.means, ''), p.started_at, p.expires_at
-		FROM unconfirmed u LEFT JOIN processes p ON p.id = u.latest WHERE u.card = ?1`, serial).
-		Scan(&standing.Unconfirmed, &p.ID, &p.State, &p.Client, &p.Operator, &p.Means, &started, &expires)
-	if errors.Is(err, sql.ErrNoRows) {
-		return unblock.Standing{}, nil
-	}
-	p.StartedAt, p.ExpiresAt = fromMicros(started), fromMicros(expires)
-	return standing, s.unread("look up the standing of card "+serial, err)
-}
-
-// answeredBefore names the condition of its index, which SQLite cannot infer from a
-// parameter.
-const answeredBefore = `SELECT EXISTS (SELECT 1 FROM processes WHERE card = ?1 AND challenge = ?2 AND challenge <> '' AND id <> ?3)`
-
-// AnsweredBefore tells whether the card's challenge, in hex, was answered before in
-// another process than the one named.
-func (s *Store) AnsweredBefore(ctx context.Context, serial, challenge, except string) (bool, error) {
-	var answered bool
-	err := s.readers.QueryRowContext(ctx, answeredBefore, serial, challenge, except).Scan(&answered)
-	return answered, s.unread("look up challenges of card "+serial, err)
-}
-
 // Arrivals tells how accounts stand, by key; those without one are left out.
 func (s *Store) Arrivals(ctx context.Context, keys ...string) (map[string]time.Time, error) {
 	places, args := make([]string, len(keys)), make([]any, len(keys))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"latchkey/audit"
+	"latchkey/card"
 	"latchkey/store"
 	"latchkey/unblock"
 )
@@ -264,4 +265,39 @@ func TestOpenProcesses(t *testing.T) {
 	apply(worked("p2", "c1"), time.Second)
 	same(t, "open once the second worked", strings.Join(open(moment), " "), "p3 p4")
 	same(t, "unconfirmed", must[unblock.Standing](t)(s.Standing(ctx, "c1")).Unconfirmed, 1)
+}
+
+// A dossier is the card, its type and its standing, each as it is read alone, and tells
+// of a challenge that was answered in another process.
+func TestDossier(t *testing.T) {
+	s, ctx := newStore(t), t.Context()
+	entry := audit.Entry{Time: moment}
+	dossier := func(challenge, process string) unblock.Dossier {
+		t.Helper()
+		d := must[unblock.Dossier](t)(s.Dossier(ctx, unblock.Question{Card: "c1", Challenge: challenge, Process: process}))
+		same(t, "card", d.Card, must[card.Card](t)(s.Card(ctx, "c1")))
+		same(t, "standing", d.Standing, must[unblock.Standing](t)(s.Standing(ctx, "c1")))
+		return d
+	}
+	if _, err := s.Dossier(ctx, unblock.Question{Card: "c1"}); !errors.Is(err, card.ErrNotFound) {
+		t.Errorf("of a card that is not there: %v", err)
+	}
+	must[store.Result](t)(s.PutCard(ctx, sampleCard("c1"), entry))
+	same(t, "a type that is not registered", dossier("", "").Type, card.Type{})
+	must[store.Result](t)(s.PutCardType(ctx, card.Type{ID: "employee", Name: "Employee", Profile: "gids", UnblockRemote: map[string]bool{"blocked": true}, UpdatedBy: "adam", UpdatedAt: moment}, entry))
+	same(t, "the type", dossier("", "").Type, must[card.Type](t)(s.CardType(ctx, "employee")))
+	for _, c := range []unblock.Change{answered("p1", "c1", 0), answered("p2", "c1", 0), answered("q", "c2", 0)} {
+		if err := s.Apply(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := dossier("", "").Standing; got.Unconfirmed != 2 || got.Latest.ID != "p2" {
+		t.Errorf("standing %+v", got)
+	}
+	for _, asked := range []struct {
+		challenge, process string
+		answered           bool
+	}{{"", "", false}, {"challenge of p2", "", true}, {"challenge of p2", "p2", false}, {"challenge of p2", "p1", true}, {"challenge of q", "", false}} {
+		same(t, fmt.Sprint(asked), dossier(asked.challenge, asked.process).Answered, asked.answered)
+	}
 }

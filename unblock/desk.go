@@ -117,6 +117,8 @@ type attempt struct {
 	decision policy.Decision
 	decided  *policy.Decided // to be kept, nil for nothing
 	standing Standing
+	answered bool // the challenge was, before
+	seen     Mark
 	beyond   bool // a supervisor's override lets the answer through
 	parsed   card.Challenge
 	response card.Response
@@ -237,19 +239,13 @@ func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
 // not is told what one is told who asks for a card that is not there, after the same
 // work.
 func (d *Desk) cardFound(ctx context.Context, a *attempt) *Refusal {
-	found, err := d.Cards.Card(ctx, a.asked.Card)
+	// The challenge is asked about now, whatever its check will say of it.
+	found, err := d.Cards.Dossier(ctx, Question{a.asked.Card, card.AnyChallenge(a.typed.Challenge).Hex(), a.process.ID})
 	unknown := errors.Is(err, card.ErrNotFound)
 	if err != nil && !unknown {
 		return CardUnread(err)
 	}
-	kind, err := d.Cards.CardType(ctx, found.Type)
-	switch {
-	case errors.Is(err, card.ErrNotFound):
-		kind = card.Type{} // for which nothing is switched on
-	case err != nil:
-		return fail(StoreUnavailable, "The card type could not be looked up. Try again later.", err)
-	}
-	view, err := d.view(ctx, a, found, kind)
+	view, err := d.view(ctx, a, found.Card, found.Type)
 	switch {
 	case err != nil:
 		return policyFailed(err)
@@ -259,9 +255,9 @@ func (d *Desk) cardFound(ctx context.Context, a *attempt) *Refusal {
 		}
 		return refuse(CardUnknown, "No card has this serial number. Check it, character by character.")
 	}
-	a.card, a.kind = found, kind
+	a.card, a.kind, a.standing, a.answered, a.seen = found.Card, found.Type, found.Standing, found.Answered, found.Seen
 	// What is counted, written down and derived from is the card that was found.
-	a.asked.Card = found.Serial
+	a.asked.Card = a.card.Serial
 	return nil
 }
 
@@ -323,10 +319,6 @@ func (d *Desk) cardDataFresh(_ context.Context, a *attempt) *Refusal {
 }
 
 func (d *Desk) policyPermits(ctx context.Context, a *attempt) *Refusal {
-	var err error
-	if a.standing, err = d.Ledger.Standing(ctx, a.asked.Card); err != nil {
-		return fail(StoreUnavailable, "The card's attempts could not be counted. Try again later.", err)
-	}
 	if a.repeat && a.process.State == Answered { // its own response is counted
 		a.standing.Unconfirmed = max(0, a.standing.Unconfirmed-1)
 	}
@@ -476,15 +468,14 @@ func parseChallenge(text string, p card.Profile) (card.Challenge, *Refusal) {
 
 // challengePlausible stops a challenge that no card would issue, or not twice: it is
 // mistyped, or read from another screen, and its response would cost a try.
-func (d *Desk) challengePlausible(ctx context.Context, a *attempt) *Refusal {
+func (d *Desk) challengePlausible(_ context.Context, a *attempt) *Refusal {
 	if a.typed.Confirmed || a.repeat {
 		return nil
 	}
-	why, no := d.suspicion(ctx, a.asked.Card, a.process.ID, a.parsed)
-	if no == nil && why != "" {
-		no = suspicious(why)
+	if why := suspicion(a.parsed, a.answered); why != "" {
+		return suspicious(why)
 	}
-	return no
+	return nil
 }
 
 func suspicious(why string) *Refusal {
@@ -494,17 +485,14 @@ func suspicious(why string) *Refusal {
 const answeredBefore = "This challenge was answered before for this card, and a card does not issue one twice."
 
 // suspicion says in words what speaks against a challenge, "" where nothing does.
-func (d *Desk) suspicion(ctx context.Context, serial, process string, c card.Challenge) (string, *Refusal) {
+func suspicion(c card.Challenge, answered bool) string {
 	if pattern := c.Pattern(); pattern != "" {
-		return "This challenge " + pattern + ", as no card issues one.", nil
+		return "This challenge " + pattern + ", as no card issues one."
 	}
-	switch again, err := d.Ledger.AnsweredBefore(ctx, serial, c.Hex(), process); {
-	case err != nil:
-		return "", fail(StoreUnavailable, "The card's earlier challenges could not be looked up. Try again later.", err)
-	case again:
-		return answeredBefore, nil
+	if answered {
+		return answeredBefore
 	}
-	return "", nil
+	return ""
 }
 
 func (d *Desk) responseDerived(ctx context.Context, a *attempt) *Refusal {
@@ -550,7 +538,7 @@ func (d *Desk) auditDurable(ctx context.Context, a *attempt) *Refusal {
 		Process: a.process, From: before.Revision, Repeat: a.repeat,
 		Answer: !a.repeat, MaxUnconfirmed: a.limit(), Again: a.typed.Confirmed,
 		Grounds: &Grounds{
-			Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version,
+			Seen: a.seen, Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version,
 			Counted: a.decision.Counts && !a.repeat, Unconfirmed: a.standing.Unconfirmed,
 		},
 		Charges: charges, Entry: entry, Decided: a.decided,

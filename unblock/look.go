@@ -30,11 +30,8 @@ func (d *Desk) Look(ctx context.Context, caller Caller, serial string) (Outlook,
 		}
 	}
 	o := Outlook{Card: a.card, Type: a.kind}
-	standing, err := d.Ledger.Standing(ctx, a.card.Serial)
-	if err == nil {
-		o.Open, err = d.Ledger.OpenProcesses(ctx, a.card.Serial, d.Now())
-	}
-	if err != nil {
+	var err error
+	if o.Open, err = d.Ledger.OpenProcesses(ctx, a.card.Serial, d.Now()); err != nil {
 		return Outlook{}, fail(StoreUnavailable, "The card's processes could not be looked up. Try again later.", err)
 	}
 	for i, p := range o.Open {
@@ -42,7 +39,7 @@ func (d *Desk) Look(ctx context.Context, caller Caller, serial string) (Outlook,
 			o.Open[i].ID = ""
 		}
 	}
-	o.Attempts.Unconfirmed = standing.Unconfirmed
+	o.Attempts.Unconfirmed = a.standing.Unconfirmed
 	// Without its profile the card cannot be answered for, which the checks say.
 	if p, err := d.Profiles.Profile(a.kind.Profile); err == nil {
 		o.Attempts.Limit = p.Retry.MaxUnconfirmed()

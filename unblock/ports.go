@@ -37,7 +37,33 @@ var (
 type Cards interface {
 	Card(ctx context.Context, serial string) (card.Card, error)
 	CardType(ctx context.Context, id string) (card.Type, error)
+	// Dossier tells all that is known of a card, as it was at one moment.
+	Dossier(ctx context.Context, q Question) (Dossier, error)
 }
+
+// Question asks for a card's dossier.
+type Question struct {
+	Card string // serial
+	// Challenge, in hex and empty for none, is looked for among those that were answered
+	// for the card in other processes than Process.
+	Challenge, Process string
+}
+
+// Dossier is all that the checks of an answer ask of a card, read at one moment: what a
+// caller waits for is one look-up.
+type Dossier struct {
+	Card     card.Card
+	Type     card.Type // its zero value where the card's type is not registered
+	Standing Standing
+	// Answered tells that the challenge was answered before.
+	Answered bool
+	// Seen goes back with the grounds of an answer.
+	Seen Mark
+}
+
+// Mark says, to whoever keeps the cards, at which moment they were read; its zero value
+// is none.
+type Mark uint64
 
 // Profiles finds card profiles. It gives card.ErrNotFound for what is not there.
 type Profiles interface {
@@ -104,6 +130,7 @@ type Change struct {
 // Grounds is what an answer rests on and others may change while the HSM works: a
 // card that is revoked, or a key that is suspended, in that time gets no answer.
 type Grounds struct {
+	Seen Mark      // when card and type were read; the key was looked up after that
 	Card card.Card // as it was read; SyncedAt aside
 	Type card.Type // as it was read
 	// Master and Version are the master key, which must not be in a state in which
@@ -145,9 +172,6 @@ type Ledger interface {
 	// OpenProcesses lists the card's processes that are under way, and those answered
 	// without an outcome whose responses still count; the oldest first, a few dozen at most.
 	OpenProcesses(ctx context.Context, serial string, now time.Time) ([]Process, error)
-	// AnsweredBefore tells whether the card's challenge, in hex, was answered before in
-	// another process than the one named.
-	AnsweredBefore(ctx context.Context, serial, challenge, except string) (bool, error)
 	// Arrivals tells how accounts stand, by key; those without one are left out.
 	Arrivals(ctx context.Context, keys ...string) (map[string]time.Time, error)
 }

@@ -24,44 +24,23 @@ func (d *Desk) ReadBack(ctx context.Context, caller Caller, id, challenge string
 	if no != nil {
 		return ReadBack{}, no
 	}
-	profile, no := d.profileOf(ctx, p.Card)
-	if no != nil {
-		return ReadBack{}, no
+	known, err := d.Cards.Dossier(ctx, Question{p.Card, card.AnyChallenge(challenge).Hex(), p.ID})
+	if err != nil {
+		return ReadBack{}, CardUnread(err)
+	}
+	profile, err := d.Profiles.Profile(known.Type.Profile)
+	if err != nil {
+		return ReadBack{}, fail(ProfileUnusable, "The card type's profile is not configured.", err)
 	}
 	var r ReadBack
 	if r.Challenge, no = parseChallenge(challenge, profile); no != nil {
 		return ReadBack{}, no
 	}
-	why, no := d.suspicion(ctx, p.Card, p.ID, r.Challenge)
-	if no != nil {
-		return ReadBack{}, no
-	}
-	standing, err := d.Ledger.Standing(ctx, p.Card)
-	if err != nil {
-		return ReadBack{}, fail(StoreUnavailable, "The card's attempts could not be counted. Try again later.", err)
-	}
-	r.Attempts = Attempts{Unconfirmed: standing.Unconfirmed, Limit: profile.Retry.MaxUnconfirmed()}
-	for _, warning := range []string{why, r.Attempts.Warning()} {
+	r.Attempts = Attempts{Unconfirmed: known.Standing.Unconfirmed, Limit: profile.Retry.MaxUnconfirmed()}
+	for _, warning := range []string{suspicion(r.Challenge, known.Answered), r.Attempts.Warning()} {
 		if warning != "" {
 			r.Warnings = append(r.Warnings, warning)
 		}
 	}
 	return r, nil
-}
-
-// profileOf finds the profile of a card.
-func (d *Desk) profileOf(ctx context.Context, serial string) (card.Profile, *Refusal) {
-	c, err := d.Cards.Card(ctx, serial)
-	if err != nil {
-		return card.Profile{}, CardUnread(err)
-	}
-	kind, err := d.Cards.CardType(ctx, c.Type)
-	if err != nil {
-		return card.Profile{}, fail(StoreUnavailable, "The card type could not be looked up. Try again later.", err)
-	}
-	p, err := d.Profiles.Profile(kind.Profile)
-	if err != nil {
-		return card.Profile{}, fail(ProfileUnusable, "The card type's profile is not configured.", err)
-	}
-	return p, nil
 }

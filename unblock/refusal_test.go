@@ -98,7 +98,6 @@ func everythingWrong() []wrong {
 
 		{"override by whom a client named", func(c *call) { c.begin.Override = "last try" }, nil, unblock.AttemptsLeft, unblock.OverrideForbidden},
 		{"no attempts left", nil, func(w *world) { w.unconfirmed = 4 }, unblock.AttemptsLeft, unblock.AttemptsExhausted},
-		{"attempts cannot be counted", nil, func(w *world) { w.countErr = errInside }, unblock.PolicyPermits, unblock.StoreUnavailable},
 
 		{"master key suspended", nil, func(w *world) { w.keyIs = "is suspended" }, unblock.KeyUsable, unblock.KeyNotUsable},
 		{"master key of another version", nil, func(w *world) { w.card.MasterKeyVersion = 0; w.profile.MasterKeyVersion = 3 }, unblock.KeyUsable, unblock.KeyNotUsable},
@@ -115,7 +114,6 @@ func everythingWrong() []wrong {
 		}, unblock.ChallengePlausible, unblock.ChallengeSuspicious},
 		{"challenge of one digit", func(c *call) { c.challenge = "AAAA AAAA AAAA AAAA" }, nil, unblock.ChallengePlausible, unblock.ChallengeSuspicious},
 		{"challenge that counts", func(c *call) { c.challenge = "0102030405060708" }, nil, unblock.ChallengePlausible, unblock.ChallengeSuspicious},
-		{"challenges cannot be read", nil, func(w *world) { w.challengeErr = errInside }, unblock.ChallengePlausible, unblock.StoreUnavailable},
 
 		{"HSM refuses", nil, func(w *world) { w.hsm.err = errInside }, unblock.ResponseDerived, unblock.HSMRefused},
 		{"HSM there, and refuses", nil, func(w *world) { w.hsm.err = outage(false) }, unblock.ResponseDerived, unblock.HSMRefused},

@@ -113,6 +113,19 @@ func (w *world) CardType(_ context.Context, id string) (card.Type, error) {
 	return w.kind, w.kindErr
 }
 
+func (w *world) Dossier(ctx context.Context, q unblock.Question) (unblock.Dossier, error) {
+	found, err := w.Card(ctx, q.Card)
+	if err != nil {
+		return unblock.Dossier{}, err
+	}
+	kind, err := w.CardType(ctx, found.Type)
+	if errors.Is(err, card.ErrNotFound) {
+		kind, err = card.Type{}, nil
+	}
+	standing, _ := w.Standing(ctx, q.Card)
+	return unblock.Dossier{Card: found, Type: kind, Standing: standing, Answered: w.answeredBefore(q)}, err
+}
+
 func (w *world) Profile(id string) (card.Profile, error) {
 	if w.profileErr == nil && id != w.profile.ID {
 		return card.Profile{}, card.ErrNotFound
@@ -202,7 +215,7 @@ type ledger struct {
 	latest      string // process
 	arrivals    map[string]time.Time
 
-	applyErr, appendErr, findErr, countErr, arrivalsErr, challengeErr error
+	applyErr, appendErr, findErr, arrivalsErr error
 
 	stands func(unblock.Grounds) bool // whether an answer's grounds do, where set
 }
@@ -322,7 +335,7 @@ func (l *ledger) WaitingProcesses(_ context.Context, now time.Time) ([]unblock.P
 func (l *ledger) Standing(context.Context, string) (unblock.Standing, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return unblock.Standing{Unconfirmed: l.unconfirmed, Latest: l.processes[l.latest]}, l.countErr
+	return unblock.Standing{Unconfirmed: l.unconfirmed, Latest: l.processes[l.latest]}, nil
 }
 
 func (l *ledger) OpenProcesses(_ context.Context, serial string, now time.Time) ([]unblock.Process, error) {
@@ -337,15 +350,15 @@ func (l *ledger) OpenProcesses(_ context.Context, serial string, now time.Time) 
 	return list, l.findErr
 }
 
-func (l *ledger) AnsweredBefore(_ context.Context, serial, challenge, except string) (bool, error) {
+func (l *ledger) answeredBefore(q unblock.Question) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.processes {
-		if p.Card == serial && p.Challenge == challenge && p.ID != except {
-			return true, l.challengeErr
+		if p.Card == q.Card && p.Challenge != "" && p.Challenge == q.Challenge && p.ID != q.Process {
+			return true
 		}
 	}
-	return false, l.challengeErr
+	return false
 }
 
 func (l *ledger) Arrivals(_ context.Context, keys ...string) (map[string]time.Time, error) {

@@ -153,13 +153,18 @@ func (g *records) Standing(context.Context, string) (unblock.Standing, error) {
 	return unblock.Standing{Unconfirmed: g.unconfirmed, Latest: g.processes[g.latest]}, nil
 }
 
-func (g *records) AnsweredBefore(_ context.Context, _, challenge, except string) (bool, error) {
-	for _, p := range g.processes {
-		if p.Challenge == challenge && p.ID != except {
-			return true, nil
-		}
+func (g *records) Dossier(ctx context.Context, q unblock.Question) (d unblock.Dossier, err error) {
+	if d.Card, err = g.Card(ctx, q.Card); err != nil {
+		return unblock.Dossier{}, err
 	}
-	return false, nil
+	if d.Type, err = g.CardType(ctx, d.Card.Type); err != nil {
+		return unblock.Dossier{}, err
+	}
+	for _, p := range g.processes {
+		d.Answered = d.Answered || p.Challenge != "" && p.Challenge == q.Challenge && p.ID != q.Process
+	}
+	d.Standing, err = g.Standing(ctx, q.Card)
+	return d, err
 }
 
 func (g *records) Arrivals(context.Context, ...string) (map[string]time.Time, error) {
