@@ -46,19 +46,18 @@ var compiled = sync.OnceValues(func() ([]byte, error) { return cmodule.Compile(s
 func Build(tb testing.TB) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "faultmodule.so")
-	write(tb, path)
+	if err := write(path); err != nil {
+		tb.Fatal(err)
+	}
 	return path
 }
 
-func write(tb testing.TB, path string) {
-	tb.Helper()
+func write(path string) error {
 	module, err := compiled()
 	if err != nil {
-		tb.Fatal(err)
+		return err
 	}
-	if err := os.WriteFile(path, module, 0o600); err != nil {
-		tb.Fatal(err)
-	}
+	return os.WriteFile(path, module, 0o600)
 }
 
 // Module is a fault module under the orders of one test. Its methods fail the
@@ -75,7 +74,8 @@ type Module struct {
 	// Path is the library's, to be loaded in place of the real one.
 	Path string
 
-	tb        testing.TB
+	tb        testing.TB // none for a program that is no test
+	close     func() error
 	mu        sync.Mutex
 	orders    []string // the rules in force, for processes to come
 	processes []*process
@@ -95,52 +95,72 @@ const patience = 30 * time.Second
 // the test all faults are over and calls that hang come back.
 func Start(tb testing.TB, real string) *Module {
 	tb.Helper()
-	// A socket's path is short, at most 108 bytes: tb.TempDir's may be longer.
-	dir, err := os.MkdirTemp("", "fault")
+	module, err := Launch(real, tb.Errorf)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	module.tb = tb
 	tb.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := module.Close(); err != nil {
 			tb.Error(err)
 		}
 	})
-	m := &Module{Path: filepath.Join(dir, "faultmodule.so"), tb: tb}
-	write(tb, m.Path)
-	real, err = filepath.Abs(real)
+	return module
+}
+
+// Launch is Start for a program that is no test: it has the rules from the beginning,
+// orders as README.md has them, and lasts until it is closed. Of a process that
+// cannot be given its rules trouble is told.
+func Launch(real string, trouble func(format string, args ...any), orders ...string) (_ *Module, err error) {
+	// A socket's path is short, at most 108 bytes: a test's own folder's may be longer.
+	dir, err := os.MkdirTemp("", "fault")
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
+	}()
+	m := &Module{Path: filepath.Join(dir, "faultmodule.so"), orders: orders}
+	if err := write(m.Path); err != nil {
+		return nil, err
+	}
+	if real, err = filepath.Abs(real); err != nil {
+		return nil, err
 	}
 	if err := os.Symlink(real, filepath.Join(dir, "real")); err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "unix", filepath.Join(dir, "socket"))
+	listener, err := net.Listen("unix", filepath.Join(dir, "socket")) //nolint:noctx // it is there at once
 	if err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	var accepting sync.WaitGroup
-	accepting.Go(func() { m.accept(listener) })
-	tb.Cleanup(func() {
-		if err := listener.Close(); err != nil {
-			tb.Error(err)
-		}
+	accepting.Go(func() { m.accept(listener, trouble) })
+	m.close = func() error {
+		err := listener.Close()
 		accepting.Wait()
 		for _, p := range m.processes {
 			_ = p.Close() // the process may be gone already
 		}
-	})
-	return m
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	return m, nil
 }
 
+// Close ends all faults, and takes the module's files away.
+func (m *Module) Close() error { return m.close() }
+
 // accept takes processes in until the listener is closed.
-func (m *Module) accept(listener net.Listener) {
+func (m *Module) accept(listener net.Listener, trouble func(format string, args ...any)) {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
 		if err := m.welcome(&process{conn, bufio.NewReader(conn)}); err != nil {
-			m.tb.Errorf("a process that loads the fault module: %v", err)
+			trouble("a process that loads the fault module: %v", err)
 		}
 	}
 }
