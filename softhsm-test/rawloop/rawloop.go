@@ -38,15 +38,20 @@ func LogIn(module, token, pin string) error {
 		return fmt.Errorf("initialise: %w", err)
 	}
 	// SoftHSM sees no token where another process is at its files in that moment, nor
-	// ever after but by being initialised anew.
-	session, err := open(ctx, token)
-	for tries := 0; err != nil && tries < 20; tries++ {
+	// ever after but by being initialised anew; nor can it log in then.
+	err := logIn(ctx, token, pin)
+	for tries := 0; err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_PIN_INCORRECT)) && tries < 20; tries++ {
 		time.Sleep(50 * time.Millisecond)
 		if err := errors.Join(ctx.Finalize(), ctx.Initialize()); err != nil {
 			return fmt.Errorf("initialise again: %w", err)
 		}
-		session, err = open(ctx, token)
+		err = logIn(ctx, token, pin)
 	}
+	return err
+}
+
+func logIn(ctx *pkcs11.Ctx, token, pin string) error {
+	session, err := open(ctx, token)
 	if err != nil {
 		return err
 	}
