@@ -27,8 +27,10 @@ check:
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-# Every room beside the bare PKCS#11 loop, in one run.
+# Every room beside the bare PKCS#11 loop, in one run, and OpenBao where it can be
+# built. docs/performance.md has the flags.
 bench: deps build
+	-scripts/openbao
 	go build -o bin/bench ./softhsm-test/bench
 	bin/bench $(BENCHFLAGS)
 

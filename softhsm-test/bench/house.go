@@ -14,17 +14,16 @@ import (
 	"syscall"
 	"time"
 
-	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/softhsm-test/softtoken"
 	"latchkey/softhsm-test/throwawayca"
 	"latchkey/softhsm-test/throwawaypg"
-	"latchkey/store"
 )
 
 const (
 	tokenLabel = "bench"
 	masterKey  = "fleet"
+	auditKey   = "audit"
 	sessions   = 2 // SoftHSM's locks are the process's: more only fight for them
 	clientName = "bench"
 )
@@ -48,8 +47,10 @@ func build(ctx context.Context, o options, dir string) (*house, error) {
 	if h.token, err = softtoken.Make(ctx, dir, tokenLabel); err != nil {
 		return nil, err
 	}
-	if err := h.command(ctx, "key", "generate", masterKey, "--module", h.token.Module, "--token-label", tokenLabel, "--pin-file", h.token.PINFile); err != nil {
-		return nil, err
+	for _, args := range [][]string{{"key", "generate", masterKey}, {"audit", "key", auditKey, "--create", "--out", h.path("audit.pem")}} {
+		if err := h.command(ctx, append(args, "--module", h.token.Module, "--token-label", tokenLabel, "--pin-file", h.token.PINFile)...); err != nil {
+			return nil, err
+		}
 	}
 	ca, err := throwawayca.New("Latchkey bench CA")
 	if err != nil {
@@ -103,36 +104,6 @@ func profile() card.Profile {
 
 func serialOf(i int) string { return fmt.Sprintf("BENCH-%08d", i) }
 
-// fill puts the cards into a database, as a synchronisation would.
-func fill(ctx context.Context, where string, cards int) (err error) {
-	s, err := store.Open(ctx, where)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	now := time.Now()
-	kind := card.Type{ID: "employee", Name: "Employee", Profile: profile().ID, UnblockRemote: map[string]bool{"active": true}, UpdatedBy: clientName, UpdatedAt: now}
-	if _, err := s.PutCardType(ctx, kind, audit.Entry{Time: now, Action: audit.CardTypePut, Outcome: audit.Permit, Client: clientName}); err != nil {
-		return err
-	}
-	const at = 1000
-	puts := make([]store.CardPut, 0, at)
-	for i := range cards {
-		c := card.Card{
-			Serial: serialOf(i), Type: kind.ID, State: "active", MasterKeyVersion: 1, Source: clientName, SyncedAt: now,
-			Holder: card.Holder{ID: fmt.Sprint("h", i), Name: fmt.Sprint("Holder ", i), State: "active"},
-		}
-		puts = append(puts, store.CardPut{Card: c, Entry: audit.Entry{Time: now, Action: audit.CardPut, Outcome: audit.Permit, Client: clientName, Card: c.Serial}})
-		if len(puts) == at || i == cards-1 {
-			if _, err := s.PutCards(ctx, puts, nil); err != nil {
-				return err
-			}
-			puts = puts[:0]
-		}
-	}
-	return nil
-}
-
 const configuration = `listen: 127.0.0.1:0
 tls: {certificate: server.pem, key: server.key, client_ca: ca.pem}
 hsm:
@@ -141,6 +112,7 @@ hsm:
   pin: {file: %s}
   sessions: %d
 %s
+audit: {key: audit}
 cards: {max_age: none}
 log: {level: warn}
 %s
@@ -158,6 +130,7 @@ type node struct {
 	cmd     *exec.Cmd
 	address string
 	ended   chan error
+	began   time.Time
 }
 
 // serve starts a node on a database and waits until it takes calls.
@@ -180,10 +153,10 @@ func (h *house) serve(ctx context.Context, name, where, more string) (*node, err
 	if err != nil {
 		return nil, err
 	}
+	n := &node{cmd: cmd, ended: make(chan error, 1), began: time.Now()}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	n := &node{cmd: cmd, ended: make(chan error, 1)}
 	told := make(chan string, 1)
 	go func() {
 		var last string
@@ -207,7 +180,7 @@ func (h *house) serve(ctx context.Context, name, where, more string) (*node, err
 		return n, nil
 	case err := <-n.ended:
 		return nil, fmt.Errorf("latchkey serve: %w", err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		_ = cmd.Process.Kill()
 		return nil, errors.New("latchkey serve does not serve")
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -26,24 +27,25 @@ import (
 type loadTask struct {
 	Addresses         []string
 	CA, Cert, Key     string
-	ServerPID         int
+	Bao               string // the token that OpenBao is asked with, empty to ask Latchkey
+	ServerPIDs        []int
+	DatabasePIDs      []int
 	MaxWrong          int64 // answers that may be refusals
 	PauseAfterRefusal time.Duration
 }
 
-func challenge() string {
+func challenge() []byte {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
+	return b
 }
 
 // load asks for answers over connections that stay, one request at a time on each.
 // It writes HTTP by itself, which costs a tenth of what net/http's client does, so
 // that the machine's processors are left to the server.
 //
-// With a rate it asks at even intervals whether or not answers have come, and
-// counts an answer's time from when it was due: waiting for a free connection is
-// waiting, too.
+// With a rate it asks at even intervals whether or not answers have come: waiting for
+// a free connection is waiting, too.
 func load(ctx context.Context, t task) (figures, error) {
 	config, err := tlsOf(t.Load)
 	if err != nil {
@@ -51,11 +53,7 @@ func load(ctx context.Context, t task) (figures, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.Slice)
 	defer cancel()
-	var due chan time.Time
-	if t.Rate > 0 {
-		due = make(chan time.Time, 1_000_000)
-		go pace(ctx, t.Rate, due)
-	}
+	due := paced(ctx, t.Rate)
 	all := hdrhistogram.New(1, longest, 3)
 	var wrong atomic.Int64
 	var mu sync.Mutex
@@ -86,13 +84,18 @@ func load(ctx context.Context, t task) (figures, error) {
 		})
 	}
 	open.Wait()
-	cpu := cpuOf(t.Load.ServerPID)
+	cpu, database, own := cpuOfAll(t.Load.ServerPIDs), cpuOfAll(t.Load.DatabasePIDs), ownCPU()
 	began := time.Now()
 	close(ready)
 	wait.Wait()
 	f := ofHistogram(all, time.Since(began))
-	f.CPU = float64((cpuOf(t.Load.ServerPID) - cpu).Microseconds()) / float64(max(all.TotalCount(), 1))
-	f.Memory = resident(strconv.Itoa(t.Load.ServerPID))
+	n := float64(max(all.TotalCount(), 1))
+	f.CPU = float64((cpuOfAll(t.Load.ServerPIDs) - cpu).Microseconds()) / n
+	f.DatabaseCPU = float64((cpuOfAll(t.Load.DatabasePIDs) - database).Microseconds()) / n
+	f.LoadCPU = float64((ownCPU() - own).Microseconds()) / n
+	for _, pid := range t.Load.ServerPIDs {
+		f.Memory += resident(strconv.Itoa(pid))
+	}
 	if f.Wrong = wrong.Load(); f.Wrong > t.Load.MaxWrong {
 		failed = errors.Join(failed, fmt.Errorf("%d answers were refusals", f.Wrong))
 	}
@@ -113,21 +116,6 @@ func tlsOf(l loadTask) (*tls.Config, error) {
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: pool, ServerName: "127.0.0.1"}, nil
 }
 
-// pace says when answers are due.
-func pace(ctx context.Context, rate float64, due chan<- time.Time) {
-	began := time.Now()
-	for n := 0; ctx.Err() == nil; {
-		for at := began.Add(time.Duration(float64(n) / rate * float64(time.Second))); !at.After(time.Now()); n++ {
-			select {
-			case due <- at:
-			default: // the load is hopelessly behind, which its times show
-			}
-			at = began.Add(time.Duration(float64(n+1) / rate * float64(time.Second)))
-		}
-		time.Sleep(200 * time.Microsecond)
-	}
-}
-
 type connection struct {
 	net.Conn
 	in *bufio.Reader
@@ -136,15 +124,11 @@ type connection struct {
 func (c *connection) ask(ctx context.Context, t task, due <-chan time.Time, wrong *atomic.Int64) (*hdrhistogram.Histogram, error) {
 	times := hdrhistogram.New(1, longest, 3)
 	for ctx.Err() == nil {
-		from := time.Now()
-		if due != nil {
-			select {
-			case from = <-due:
-			case <-ctx.Done():
-				return times, nil
-			}
+		from, ok := next(ctx, due)
+		if !ok {
+			return times, nil
 		}
-		status, err := c.once(serialOf(mathrand.IntN(t.Cards))) //nolint:gosec // any card will do
+		status, err := c.once(request(serialOf(mathrand.IntN(t.Cards)), t.Load.Bao)) //nolint:gosec // any card will do
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return times, nil
@@ -160,11 +144,21 @@ func (c *connection) ask(ctx context.Context, t task, due <-chan time.Time, wron
 	return times, nil
 }
 
-// once asks for one response and gives the status.
-func (c *connection) once(serial string) (int, error) {
-	body := `{"operator":"olga","reason":"benchmark","challenge":"` + challenge() + `"}`
-	_, err := io.WriteString(c, "POST /v1/cards/"+serial+"/response HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "+
-		strconv.Itoa(len(body))+"\r\n\r\n"+body)
+// request asks for one response for a card: of Latchkey, or of OpenBao with a token,
+// which encrypts as many bytes under a key that it derives for the card.
+func request(serial, bao string) string {
+	path, more := "/v1/cards/"+serial+"/response", ""
+	body := `{"operator":"olga","reason":"benchmark","challenge":"` + hex.EncodeToString(challenge()) + `"}`
+	if bao != "" {
+		path, more = "/v1/transit/encrypt/"+masterKey, "X-Vault-Token: "+bao+"\r\n"
+		body = `{"plaintext":"` + base64.StdEncoding.EncodeToString(challenge()) + `","context":"` + base64.StdEncoding.EncodeToString([]byte(serial)) + `"}`
+	}
+	return "POST " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + more + "Content-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
+}
+
+// once sends a request and gives the status of its answer.
+func (c *connection) once(request string) (int, error) {
+	_, err := io.WriteString(c, request)
 	if err != nil {
 		return 0, err
 	}
