@@ -22,8 +22,14 @@ func (c Challenge) Grouped() string { return strings.Join(groups(c.Hex()), " ") 
 // confirmed; see Response.Spoken.
 func (c Challenge) Spoken() string { return spoken(c.Hex()) }
 
-// Pattern says what is regular about a challenge, as in "is one digit over and over",
-// or nothing: a card draws its challenges at random, and what is regular was made up
+// What is regular about a challenge that was made up.
+const (
+	PatternRepeats = "is one digit over and over"
+	PatternCounts  = "counts evenly"
+)
+
+// Pattern says what is regular about a challenge, one of the above, or
+// nothing: a card draws its challenges at random, and what is regular was made up
 // or is a key that slipped. By chance it is one challenge in 2^55.
 func (c Challenge) Pattern() string {
 	if len(c) == 0 {
@@ -37,9 +43,9 @@ func (c Challenge) Pattern() string {
 	}
 	switch {
 	case equal:
-		return "is one digit over and over"
+		return PatternRepeats
 	case len(c) > 1 && (up || down):
-		return "counts evenly"
+		return PatternCounts
 	}
 	return ""
 }
@@ -49,8 +55,15 @@ func (c Challenge) Pattern() string {
 type ChallengeError struct {
 	Fault HexFault
 	// Position counts the characters from 1, separators included.
-	Position int
-	detail   string
+	Position  int
+	Character rune
+	// Either are the digits that an ambiguous character may stand for.
+	Either []string
+	// Digits is how many hex digits there were, Want how many there must be; with
+	// HexLength. Long tells of a text that is too long to be looked at.
+	Digits, Want int
+	Long         bool
+	detail       string
 }
 
 func (e *ChallengeError) Error() string { return e.detail }
@@ -63,7 +76,7 @@ const maxChallengeText = 8*MaxChallenge + 16
 // challenge gives a plausible response that costs the card a try.
 func ParseChallenge(text string, want int) (Challenge, error) {
 	if len(text) > maxChallengeText {
-		return nil, &ChallengeError{Fault: HexLength, detail: fmt.Sprintf(
+		return nil, &ChallengeError{Fault: HexLength, Want: 2 * want, Long: true, detail: fmt.Sprintf(
 			"the challenge must have %d hex digits; this text is over %d characters long", 2*want, maxChallengeText)}
 	}
 	challenge := make(Challenge, want)
@@ -72,9 +85,12 @@ func ParseChallenge(text string, want int) (Challenge, error) {
 	if !errors.As(err, &wrong) {
 		return challenge, err
 	}
-	e := &ChallengeError{Fault: wrong.Fault, Position: wrong.Position}
+	e := &ChallengeError{
+		Fault: wrong.Fault, Position: wrong.Position, Character: wrong.Character, Digits: wrong.Digits, Want: wrong.Want,
+	}
 	switch wrong.Fault {
 	case HexAmbiguous:
+		e.Either = strings.Split(lookAlike(wrong.Character), " or ")
 		e.detail = fmt.Sprintf("character %d, %q, is not a hex digit and may stand for %s: look again",
 			wrong.Position, string(wrong.Character), lookAlike(wrong.Character))
 	case HexNotDigit:

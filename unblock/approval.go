@@ -99,7 +99,7 @@ func (d *Desk) judge(
 		entry.Card, entry.Reason = p.Card, p.Reason
 		entry.Ticket, entry.Verification, entry.Override = p.Ticket, string(p.Verification), p.Override
 		if p.at(now) != Waiting {
-			no = refuse(ProcessNotWaiting, fmt.Sprintf("This process is %s and waits for no approval.", p.at(now)))
+			no = refuse(ProcessNotWaiting, fmt.Sprintf("This process is %s and waits for no approval.", p.at(now))).of(Facts{"state": string(p.at(now))})
 		}
 	}
 	from := p.Revision

@@ -214,7 +214,7 @@ func (d *Desk) operatorAuthenticated(ctx context.Context, a *attempt) *Refusal {
 			return d.holderAuthenticated(a)
 		}
 		if named != "" && named != own.ID {
-			return refuse(OperatorMismatch, fmt.Sprintf("This call is authenticated as operator %s's and does not serve operator %s. Leave the operator out.", own.ID, named))
+			return refuse(OperatorMismatch, fmt.Sprintf("This call is authenticated as operator %s's and does not serve operator %s. Leave the operator out.", own.ID, named)).of(Facts{"own": own.ID, "named": named})
 		}
 		return nil
 	case !a.caller.NamesOperators:
@@ -272,14 +272,14 @@ func (d *Desk) view(ctx context.Context, a *attempt, c card.Card, kind card.Type
 
 func (d *Desk) cardActive(_ context.Context, a *attempt) *Refusal {
 	if !d.CardStates.Active(a.card.State) {
-		return refuse(CardNotActive, fmt.Sprintf("The card is %s. Only a card in use can be unblocked.", a.card.State))
+		return refuse(CardNotActive, fmt.Sprintf("The card is %s. Only a card in use can be unblocked.", a.card.State)).of(Facts{"state": a.card.State})
 	}
 	return nil
 }
 
 func (d *Desk) holderActive(_ context.Context, a *attempt) *Refusal {
 	if !d.HolderStates.Active(a.card.Holder.State) {
-		return refuse(HolderNotActive, fmt.Sprintf("The card's holder is %s.", a.card.Holder.State))
+		return refuse(HolderNotActive, fmt.Sprintf("The card's holder is %s.", a.card.Holder.State)).of(Facts{"state": a.card.Holder.State})
 	}
 	return nil
 }
@@ -291,11 +291,12 @@ func (d *Desk) useCaseEnabled(_ context.Context, a *attempt) *Refusal {
 	}
 	if !on(a.card.State) {
 		return refuse(UseCaseOff, fmt.Sprintf(
-			"%s is switched off for cards of type %s in state %s. An administrator can switch it on.", command, a.card.Type, a.card.State))
+			"%s is switched off for cards of type %s in state %s. An administrator can switch it on.", command, a.card.Type, a.card.State,
+		)).of(Facts{"type": a.card.Type, "state": a.card.State})
 	}
 	var err error
 	if a.profile, err = d.Profiles.Profile(a.kind.Profile); err != nil {
-		return fail(ProfileUnusable, fmt.Sprintf("The card type's profile %s is not configured.", a.kind.Profile), err)
+		return fail(ProfileUnusable, fmt.Sprintf("The card type's profile %s is not configured.", a.kind.Profile), err).of(Facts{"profile": a.kind.Profile})
 	}
 	return nil
 }
@@ -305,11 +306,12 @@ func (d *Desk) cardDataFresh(_ context.Context, a *attempt) *Refusal {
 	case d.MaxAge == 0:
 	case age > d.MaxAge:
 		return refuse(CardDataStale, fmt.Sprintf(
-			"The card's data was last confirmed %s ago; the limit is %s. Have it synchronised, then try again.", age.Truncate(time.Minute), d.MaxAge))
+			"The card's data was last confirmed %s ago; the limit is %s. Have it synchronised, then try again.", age.Truncate(time.Minute), d.MaxAge,
+		)).of(Facts{"age": age, "limit": d.MaxAge})
 	case age < -d.MaxAge:
 		// A clock was wrong, then or now. Without this the data would stay fresh
 		// until that time has come.
-		return refuse(CardDataStale, "The card's data was last confirmed at a time that is yet to come. Have the clock checked and the card synchronised, then try again.")
+		return refuse(CardDataStale, "The card's data was last confirmed at a time that is yet to come. Have the clock checked and the card synchronised, then try again.").saying("future", nil)
 	}
 	var err error
 	if a.key, err = a.profile.AdminKey(a.card); err != nil {
@@ -348,13 +350,19 @@ func (d *Desk) policyPermits(ctx context.Context, a *attempt) *Refusal {
 		a.decision.Approval = "" // nobody is to be asked
 		return nil
 	case a.decision.Approval == "":
-		return refuse(PolicyDenied, a.decision.Why)
+		return refuse(PolicyDenied, a.decision.Why).of(a.policies())
 	case a.mayWait:
 		return nil
 	}
 	return refuse(ApprovalRequired, fmt.Sprintf(
 		"%s Start a process; it waits for the approval of somebody with the role %s, and the challenge can be sent once it is approved.",
-		a.decision.Why, a.decision.Approval))
+		a.decision.Why, a.decision.Approval)).of(a.policies())
+}
+
+// policies are the particulars of what policies decided: their words, and which ones
+// they were.
+func (a *attempt) policies() Facts {
+	return Facts{"why": a.decision.Why, "policies": a.decision.Policies, "role": string(a.decision.Approval)}
 }
 
 func policyFailed(err error) *Refusal {
@@ -367,7 +375,7 @@ func (a *attempt) approved() *Refusal {
 	switch approver := a.process.Approver; {
 	case approver == nil:
 	case a.process.Statement(a.card) != a.process.Approved:
-		return refuse(ApprovalHash, "What was approved is not what this process says, or the card has another holder by now. Start another.")
+		return refuse(ApprovalHash, "What was approved is not what this process says, or the card has another holder by now. Start another.").saying("changed", nil)
 	case same(approver.ID, a.who.ID) || same(approver.EmployeeNumber, a.who.EmployeeNumber) || is(*approver, a.card.Holder):
 		return ownApproval()
 	}
@@ -386,10 +394,11 @@ func (d *Desk) busy(a *attempt, p Process) *Refusal {
 	if a.caller.owns(p) && p.Operator == a.who.ID {
 		no := refuse(CardBusy, fmt.Sprintf("You have process %s under way for this card. Go on with it, or cancel it.", p.ID))
 		no.Process = p.ID
-		return no
+		return no.saying("own", Facts{"process": p.ID})
 	}
 	return refuse(CardBusy, fmt.Sprintf("Operator %s works on this card since %s. Ask them, or wait until %s.",
-		p.Operator, p.StartedAt.UTC().Format(time.RFC3339), p.ExpiresAt.UTC().Format(time.RFC3339)))
+		p.Operator, p.StartedAt.UTC().Format(time.RFC3339), p.ExpiresAt.UTC().Format(time.RFC3339),
+	)).of(Facts{"operator": p.Operator, "since": p.StartedAt, "until": p.ExpiresAt})
 }
 
 func (d *Desk) attemptsLeft(_ context.Context, a *attempt) *Refusal {
@@ -427,7 +436,8 @@ func (a *attempt) attempts(given int) Attempts {
 
 func attemptsExhausted(limit int) *Refusal {
 	return refuse(AttemptsExhausted, fmt.Sprintf(
-		"%d responses were given out for this card and none was reported to work. One more could destroy it. Report what became of those that are open; where that is not enough, a supervisor can go on and give a reason.", limit))
+		"%d responses were given out for this card and none was reported to work. One more could destroy it. Report what became of those that are open; where that is not enough, a supervisor can go on and give a reason.", limit,
+	)).of(Facts{"count": limit})
 }
 
 func (d *Desk) keyUsable(ctx context.Context, a *attempt) *Refusal {
@@ -436,7 +446,8 @@ func (d *Desk) keyUsable(ctx context.Context, a *attempt) *Refusal {
 		return fail(StoreUnavailable, "The state of the card's master key could not be looked up. Try again later.", err)
 	case why != "":
 		return refuse(KeyNotUsable, fmt.Sprintf(
-			"Master key %s version %d, which this card's admin key comes from, %s. Tell a security officer.", a.key.Master, a.key.Version, why))
+			"Master key %s version %d, which this card's admin key comes from, %s. Tell a security officer.", a.key.Master, a.key.Version, why,
+		)).of(Facts{"key": a.key.Master, "version": a.key.Version, "why": why})
 	}
 	return nil
 }
@@ -463,7 +474,18 @@ func parseChallenge(text string, p card.Profile) (card.Challenge, *Refusal) {
 		case card.HexNotDigit:
 		}
 	}
-	return nil, refuse(code, sentence(err.Error()))
+	no := refuse(code, sentence(err.Error()))
+	if fault == nil {
+		return nil, no
+	}
+	no.of(Facts{"position": fault.Position, "character": string(fault.Character), "digits": fault.Digits, "want": fault.Want})
+	switch {
+	case len(fault.Either) == 2:
+		no.Facts["first"], no.Facts["second"] = fault.Either[0], fault.Either[1]
+	case fault.Long:
+		no.Says = "long"
+	}
+	return nil, no
 }
 
 // challengePlausible stops a challenge that no card would issue, or not twice: it is
@@ -472,25 +494,49 @@ func (d *Desk) challengePlausible(_ context.Context, a *attempt) *Refusal {
 	if a.typed.Confirmed || a.repeat {
 		return nil
 	}
-	if why := suspicion(a.parsed, a.answered); why != "" {
-		return suspicious(why)
+	if doubt := suspicion(a.parsed, a.answered); doubt != "" {
+		return suspicious(doubt)
 	}
 	return nil
 }
 
-func suspicious(why string) *Refusal {
-	return refuse(ChallengeSuspicious, why+" Have it read again from the card's screen, and confirm it if it is right.")
+// Doubt names what speaks against a challenge, and is empty where nothing does.
+type Doubt string
+
+// The doubts.
+const (
+	Repeats Doubt = "repeats" // it is one digit over and over
+	Counts  Doubt = "counts"  // each byte is one more than the one before, or one less
+	Again   Doubt = "again"   // it was answered before for the card
+)
+
+// words say the same to people.
+func (d Doubt) words() string {
+	switch d {
+	case Repeats:
+		return "This challenge " + card.PatternRepeats + ", as no card issues one."
+	case Counts:
+		return "This challenge " + card.PatternCounts + ", as no card issues one."
+	case Again:
+		return "This challenge was answered before for this card, and a card does not issue one twice."
+	}
+	return ""
 }
 
-const answeredBefore = "This challenge was answered before for this card, and a card does not issue one twice."
+func suspicious(d Doubt) *Refusal {
+	return refuse(ChallengeSuspicious, d.words()+" Have it read again from the card's screen, and confirm it if it is right.").saying(string(d), nil)
+}
 
-// suspicion says in words what speaks against a challenge, "" where nothing does.
-func suspicion(c card.Challenge, answered bool) string {
-	if pattern := c.Pattern(); pattern != "" {
-		return "This challenge " + pattern + ", as no card issues one."
+// suspicion finds what speaks against a challenge.
+func suspicion(c card.Challenge, answered bool) Doubt {
+	switch c.Pattern() {
+	case card.PatternRepeats:
+		return Repeats
+	case card.PatternCounts:
+		return Counts
 	}
 	if answered {
-		return answeredBefore
+		return Again
 	}
 	return ""
 }
@@ -557,17 +603,17 @@ func (d *Desk) notDurable(ctx context.Context, a *attempt, charges []Charge, err
 	case errors.Is(err, ErrAttempts):
 		return attemptsExhausted(a.profile.Retry.MaxUnconfirmed())
 	case errors.Is(err, ErrChallenge):
-		return suspicious(answeredBefore)
+		return suspicious(Again)
 	case errors.Is(err, ErrRate):
 		if no := d.limited(ctx, charges); no != nil {
 			return no
 		}
-		return refuse(RateLimited, "A limit of decisions was reached at the same time. Try again.")
+		return refuse(RateLimited, "A limit of decisions was reached at the same time. Try again.").saying("race", nil)
 	case errors.Is(err, ErrBusy):
 		if s, err := d.Ledger.Standing(ctx, a.asked.Card); err == nil && s.Latest.ID != a.process.ID && s.Latest.Holds(a.who.ID, d.Now()) {
 			return d.busy(a, s.Latest)
 		}
-		return refuse(CardBusy, "Another process was under way for this card at the same time. Try again.")
+		return refuse(CardBusy, "Another process was under way for this card at the same time. Try again.").saying("race", nil)
 	}
 	return notWritten(err)
 }
@@ -578,7 +624,7 @@ func notWritten(err error) *Refusal {
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrOnce):
 		return fail(ProcessConflict, "Somebody else changed this process at the same time. Read it again.", err)
 	case errors.Is(err, ErrGrounds):
-		return fail(ProcessConflict, "The card, its type or its master key was changed at the same time, more than once. Nothing was given out; try again.", err)
+		return fail(ProcessConflict, "The card, its type or its master key was changed at the same time, more than once. Nothing was given out; try again.", err).saying("grounds", nil)
 	}
 	return fail(AuditUnavailable, "The audit entry could not be written, so nothing was given out. Try again later.", err)
 }
@@ -945,7 +991,7 @@ func (d *Desk) inState(p Process, allowed ...State) *Refusal {
 	}
 	switch state {
 	case Waiting:
-		return refuse(ProcessWaiting, fmt.Sprintf("This process waits for the approval of a %s. Send the challenge once it is approved.", p.Approval))
+		return refuse(ProcessWaiting, fmt.Sprintf("This process waits for the approval of a %s. Send the challenge once it is approved.", p.Approval)).of(Facts{"role": string(p.Approval)})
 	case Started:
 		return refuse(ProcessNotAnswered, "No response was given out in this process yet.")
 	case Answered:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -112,8 +113,10 @@ func rateLimited(charges []Charge, arrivals map[string]time.Time, now time.Time)
 	if wait == 0 {
 		return nil
 	}
+	kind, _, _ := strings.Cut(limit.Key, ":")
 	no := refuse(RateLimited, fmt.Sprintf("The limit of %d decisions in %s is reached for %s. Wait %.0f s, then try again.",
-		limit.N, limit.Per, limit.Whose, math.Ceil(wait.Seconds())))
+		limit.N, limit.Per, limit.Whose, math.Ceil(wait.Seconds()),
+	)).saying(kind, Facts{"n": limit.N, "per": limit.Per, "count": int(math.Ceil(wait.Seconds()))})
 	no.RetryAfter = wait
 	return no
 }

@@ -10,6 +10,8 @@ import (
 type ReadBack struct {
 	Challenge card.Challenge
 	Attempts  Attempts
+	// Doubt is what speaks against the challenge itself.
+	Doubt Doubt
 	// Warnings say in words what speaks against answering the challenge.
 	Warnings []string
 }
@@ -30,14 +32,15 @@ func (d *Desk) ReadBack(ctx context.Context, caller Caller, id, challenge string
 	}
 	profile, err := d.Profiles.Profile(known.Type.Profile)
 	if err != nil {
-		return ReadBack{}, fail(ProfileUnusable, "The card type's profile is not configured.", err)
+		return ReadBack{}, fail(ProfileUnusable, "The card type's profile is not configured.", err).of(Facts{"profile": known.Type.Profile})
 	}
 	var r ReadBack
 	if r.Challenge, no = parseChallenge(challenge, profile); no != nil {
 		return ReadBack{}, no
 	}
+	r.Doubt = suspicion(r.Challenge, known.Answered)
 	r.Attempts = Attempts{Unconfirmed: known.Standing.Unconfirmed, Limit: profile.Retry.MaxUnconfirmed()}
-	for _, warning := range []string{suspicion(r.Challenge, known.Answered), r.Attempts.Warning()} {
+	for _, warning := range []string{r.Doubt.words(), r.Attempts.Warning()} {
 		if warning != "" {
 			r.Warnings = append(r.Warnings, warning)
 		}

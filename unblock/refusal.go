@@ -71,6 +71,11 @@ type Refusal struct {
 	Code   Code
 	Check  Check  // the check that refused, empty outside the order of checks
 	Detail string // a sentence that says what to do
+	// Says tells apart the sentences that one code has, empty for the usual one, and
+	// Facts are the particulars in Detail by name: for whoever puts them into another
+	// language.
+	Says  string
+	Facts Facts
 	// Process is the ID of the caller's own process that stands in the way, with
 	// CardBusy.
 	Process string
@@ -78,6 +83,10 @@ type Refusal struct {
 	RetryAfter time.Duration
 	cause      error
 }
+
+// Facts are the particulars of a refusal by name: strings, numbers, times and
+// durations.
+type Facts map[string]any
 
 func (r *Refusal) Error() string {
 	if r.cause != nil {
@@ -113,6 +122,15 @@ func CardUnread(cause error) *Refusal {
 }
 
 func refuse(code Code, detail string) *Refusal { return &Refusal{Code: code, Detail: detail} }
+
+// of gives the refusal the particulars of its usual sentence.
+func (r *Refusal) of(facts Facts) *Refusal { return r.saying("", facts) }
+
+// saying gives the refusal the name of its sentence and its particulars.
+func (r *Refusal) saying(which string, facts Facts) *Refusal {
+	r.Says, r.Facts = which, facts
+	return r
+}
 
 func fail(code Code, detail string, cause error) *Refusal {
 	return &Refusal{Code: code, Detail: detail, cause: cause}

@@ -89,7 +89,7 @@ func (d *Desk) holderAuthenticated(a *attempt) *Refusal {
 	case !a.who.MFA:
 		return refuse(SecondFactor, "Your own card you unblock only when you signed in with a second factor. Sign in again with it, or call the help desk.")
 	case a.asked.Override != "":
-		return refuse(OverrideForbidden, "A holder does not go on beyond a card's attempts. Call the help desk.")
+		return refuse(OverrideForbidden, "A holder does not go on beyond a card's attempts. Call the help desk.").saying("holder", nil)
 	}
 	return nil
 }
