@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"latchkey/audit/stream"
 	"latchkey/hsm"
 	"latchkey/server"
 	"latchkey/store"
@@ -19,6 +20,7 @@ type Parts struct {
 	Tokens func() []hsm.Status
 	Store  func(ctx context.Context) (store.Status, error)
 	Load   func() []server.Load
+	Sinks  func(ctx context.Context) ([]stream.Status, error)
 	// Sources are the names of sources of card data that may be told of. Others are
 	// told of as "other": a name that is not from the configuration may be anything.
 	Sources []string
@@ -60,6 +62,9 @@ var (
 	waitingWrites = describe("store_writes_waiting", "Writes that wait for the writer.")
 	logSize       = describe("audit_log_size", "Entries that the audit log has had.")
 	checkpointed  = describe("audit_checkpoint_timestamp_seconds", "When the audit log's newest checkpoint was signed.")
+	signedSize    = describe("audit_log_signed_size", "Entries that the newest checkpoint is over.")
+	sinkLag       = describe("audit_sink_lag", "Entries that a sink has not taken yet.", "sink")
+	sinkFailing   = describe("audit_sink_failing_timestamp_seconds", "Since when a sink takes nothing, 0 where it does.", "sink")
 	synced        = describe("cards_synced_timestamp_seconds", "When a source confirmed a card last.", "source")
 )
 
@@ -71,7 +76,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		sessions, busySessions, waitingJobs, hangingCalls, tokenDown, pinRefused, retries, outages, recoveries, initialisations,
-		inProgress, places, storeReadable, waitingWrites, logSize, checkpointed, synced,
+		inProgress, places, storeReadable, waitingWrites, logSize, checkpointed, signedSize, sinkLag, sinkFailing, synced,
 	} {
 		to <- d
 	}
@@ -104,6 +109,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
+	c.collectSinks(ctx, gauge)
 	s, err := c.Store(ctx)
 	gauge(storeReadable, truth(err == nil))
 	gauge(waitingWrites, float64(s.Waiting))
@@ -113,10 +119,28 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		gauge(logSize, float64(s.LogSize))
 		if !s.Signed.IsZero() {
 			gauge(checkpointed, seconds(s.Signed))
+			gauge(signedSize, float64(s.SignedSize))
 		}
 		for source, at := range c.bySource(s.Synced) {
 			gauge(synced, seconds(at), source)
 		}
+	}
+}
+
+// collectSinks tells how far each sink of the audit log has come.
+func (c *collector) collectSinks(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string)) {
+	sinks, err := c.Sinks(ctx)
+	if err != nil {
+		c.log.Warn("metrics: the audit log's sinks were asked how they stand", zap.Error(err))
+		return
+	}
+	for _, s := range sinks {
+		gauge(sinkLag, float64(s.Lag), s.Name)
+		since := 0.0
+		if !s.Since.IsZero() {
+			since = seconds(s.Since)
+		}
+		gauge(sinkFailing, since, s.Name)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"latchkey/audit"
+	"latchkey/audit/stream"
 	"latchkey/hsm"
 	"latchkey/observe"
 	"latchkey/server"
@@ -48,9 +49,12 @@ func TestLabelsAreBounded(t *testing.T) {
 	m.Watch(observe.Parts{
 		Tokens: func() []hsm.Status { return []hsm.Status{{Label: "fleet", Serial: "1", Down: true}} },
 		Store: func(context.Context) (store.Status, error) {
-			return store.Status{LogSize: 7, Signed: at, Synced: synced}, broken
+			return store.Status{LogSize: 7, SignedSize: 5, Signed: at, Synced: synced}, broken
 		},
-		Load:    func() []server.Load { return []server.Load{{Gate: "api", InProgress: 3, Places: 4}} },
+		Load: func() []server.Load { return []server.Load{{Gate: "api", InProgress: 3, Places: 4}} },
+		Sinks: func(context.Context) ([]stream.Status, error) {
+			return []stream.Status{{Name: "siem", Lag: 3, Error: "secret-in-an-error", Since: at}, {Name: "hook"}}, nil
+		},
 		Sources: []string{"idm"},
 	}, zap.NewNop())
 	scrape := func() string {
@@ -68,6 +72,10 @@ func TestLabelsAreBounded(t *testing.T) {
 		`latchkey_cards_synced_timestamp_seconds{source="idm"} 1.7778816e+09`,
 		`latchkey_cards_synced_timestamp_seconds{source="other"} 1.7778888e+09`,
 		`latchkey_audit_checkpoint_timestamp_seconds 1.7778816e+09`,
+		`latchkey_audit_log_signed_size 5`,
+		`latchkey_audit_sink_lag{sink="siem"} 3`,
+		`latchkey_audit_sink_failing_timestamp_seconds{sink="siem"} 1.7778816e+09`,
+		`latchkey_audit_sink_failing_timestamp_seconds{sink="hook"} 0`,
 		`latchkey_hsm_down{serial="1",token="fleet"} 1`,
 		`latchkey_requests_in_progress{gate="api"} 3`,
 	} {
@@ -75,7 +83,7 @@ func TestLabelsAreBounded(t *testing.T) {
 			t.Errorf("no line %s", line)
 		}
 	}
-	for _, name := range []string{"anna", "otto"} {
+	for _, name := range []string{"anna", "otto", "secret-in-an-error"} {
 		if strings.Contains(text, name) {
 			t.Errorf("the metrics name %s", name)
 		}

@@ -356,3 +356,13 @@ func refused(t *testing.T, c *caller, method, path string, body any) api.Problem
 	}
 	return p
 }
+
+// eventually waits for what takes a moment to be noticed.
+func eventually(t *testing.T, holds func() bool, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not come about that %s", what)
+		}
+	}
+}

@@ -214,16 +214,6 @@ func TestClockIsSet(t *testing.T) {
 	a.proved(t)
 }
 
-// eventually waits for what takes a moment to be noticed.
-func eventually(t *testing.T, holds func() bool, what string) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it does not come about that %s", what)
-		}
-	}
-}
-
 func problemIn(t *testing.T, text []byte) (p api.Problem) {
 	t.Helper()
 	if err := json.Unmarshal(text, &p); err != nil {

@@ -3,6 +3,7 @@ package softhsmtest_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,7 +46,8 @@ type row struct {
 	harm                    string
 	given, refused, dropped int
 	entries                 int // permits in the log, that are new
-	bare, lost              int // given out without an entry; acknowledged twice or another than asked for
+	bare, lost              int // given out without an entry; entries that are gone, or of another challenge
+	miscounted              int // cards whose attempts are not what the log says
 }
 
 // traffic is what callers saw.
@@ -172,6 +174,17 @@ func (w *town) suffer(t *testing.T, harm string, do func(f *traffic)) {
 			r.lost++
 		}
 	}
+	logged := map[string]int{}
+	for _, e := range after {
+		logged[e.Card]++
+	}
+	counted := w.counted(t)
+	for i := range chaosCards {
+		if serial := chaosSerial(i); counted[serial] != logged[serial] {
+			t.Errorf("%s: %d answers of %s counted, the log has %d", harm, counted[serial], serial, logged[serial])
+			r.miscounted++
+		}
+	}
 	if r.bare != 0 || r.lost != 0 {
 		t.Errorf("%s: %d answers without an entry, %d entries lost or of another answer", harm, r.bare, r.lost)
 	}
@@ -218,6 +231,38 @@ func (w *town) permits(t *testing.T) map[string]audit.Entry {
 	}
 }
 
+// counted reads how many answers each card was given, while the nodes run.
+func (w *town) counted(t *testing.T) map[string]int {
+	t.Helper()
+	driver, where := "sqlite3", "file:"+w.where+"?mode=ro"
+	if strings.HasPrefix(w.where, "postgres:") {
+		driver, where = "pgx", w.where
+	}
+	db, err := sql.Open(driver, where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	rows, err := db.QueryContext(t.Context(), `SELECT card, count FROM unconfirmed`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	counts := map[string]int{}
+	for rows.Next() {
+		var serial string
+		var n int
+		if err := rows.Scan(&serial, &n); err != nil {
+			t.Fatal(err)
+		}
+		counts[serial] = n
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return counts
+}
+
 // finish stops the nodes, and compares the cards' counts of answers with the log.
 func (w *town) finish(t *testing.T, name string) {
 	t.Helper()
@@ -255,9 +300,9 @@ func (w *town) print(t *testing.T, name string) {
 	t.Helper()
 	var text strings.Builder
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(table, "given out\trefused\tno answer\tentries\twithout entry\tlost\t  what was done")
+	_, _ = fmt.Fprintln(table, "given out\trefused\tno answer\tentries\twithout entry\tlost\tmiscounted\t  what was done")
 	for _, r := range w.rows {
-		_, _ = fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%d\t  %s\n", r.given, r.refused, r.dropped, r.entries, r.bare, r.lost, r.harm)
+		_, _ = fmt.Fprintf(table, "%d\t%d\t%d\t%d\t%d\t%d\t%d\t  %s\n", r.given, r.refused, r.dropped, r.entries, r.bare, r.lost, r.miscounted, r.harm)
 	}
 	_ = table.Flush() // a builder takes everything
 	t.Logf("%s\n%s", name, &text)

@@ -47,6 +47,8 @@ type Status struct {
 	Waiting int
 	// LogSize is how many entries the audit log has had.
 	LogSize int64
+	// SignedSize is how many of them the newest checkpoint is over.
+	SignedSize int64
 	// Signed is when the newest checkpoint of the log was signed, zero where none was.
 	Signed time.Time
 	// Synced is when each source confirmed a card last, by the source's name; "" is
@@ -73,8 +75,8 @@ const newestBySource = `WITH RECURSIVE sources (source) AS (
 func (s *Store) Status(ctx context.Context) (Status, error) {
 	status := Status{Waiting: len(s.writer.queue), Synced: make(map[string]time.Time)}
 	var signed sql.NullInt64
-	err := s.readers.QueryRowContext(ctx, `SELECT coalesce(max(sequence), 0),
-		(SELECT created_at FROM audit_checkpoints ORDER BY size DESC LIMIT 1) FROM audit_entries`).Scan(&status.LogSize, &signed)
+	err := s.readers.QueryRowContext(ctx, `SELECT coalesce(max(sequence), 0), (SELECT coalesce(max(size), 0) FROM audit_checkpoints),
+		(SELECT created_at FROM audit_checkpoints ORDER BY size DESC LIMIT 1) FROM audit_entries`).Scan(&status.LogSize, &status.SignedSize, &signed)
 	status.Signed = fromMicros(signed)
 	if err != nil {
 		return status, s.unread("read the audit log's length", err)

@@ -109,11 +109,11 @@ func (o *observer) server(c *server.Config) {
 }
 
 // serve gives out the metrics until it is stopped.
-func (o *observer) serve(ctx context.Context, c *config.Config, s *store.Store, g *hsm.Group, web *server.Server) (stop func()) {
+func (o *observer) serve(ctx context.Context, c *config.Config, s *store.Store, g *hsm.Group, web *server.Server, kept *auditLog) (stop func()) {
 	if o.metrics == nil {
 		return func() {}
 	}
-	parts := observe.Parts{Tokens: g.Status, Store: s.Status, Load: web.Load}
+	parts := observe.Parts{Tokens: g.Status, Store: s.Status, Load: web.Load, Sinks: kept.streams.Status}
 	for _, k := range c.Clients {
 		if k.Operator == "" { // a person's client has a person's name
 			parts.Sources = append(parts.Sources, k.Name)

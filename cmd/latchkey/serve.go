@@ -195,7 +195,7 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 			zap.Int("clients", len(c.Clients)), zap.Int("operators", len(c.Operators)),
 			zap.Strings("profiles", slices.Sorted(maps.Keys(c.Profiles))),
 			zap.String("version", readVersion().Version))
-		defer o.serve(ctx, c, s, g, web)()
+		defer o.serve(ctx, c, s, g, web, kept)()
 		started(url)
 		defer onHangup(ctx, func() {
 			who.reload(web, log)
