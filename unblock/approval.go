@@ -96,7 +96,7 @@ func (d *Desk) judge(
 		return pending, nil
 	}
 	if no == nil {
-		entry.Card, entry.Reason = p.Card, p.Reason
+		entry.Card, entry.CardType, entry.Reason = p.Card, pending.Card.Type, p.Reason
 		entry.Ticket, entry.Verification, entry.Override = p.Ticket, string(p.Verification), p.Override
 		if p.at(now) != Waiting {
 			no = refuse(ProcessNotWaiting, fmt.Sprintf("This process is %s and waits for no approval.", p.at(now))).of(Facts{"state": string(p.at(now))})
@@ -111,7 +111,7 @@ func (d *Desk) judge(
 	}
 	p.Approver, p.DecidedAt = caller.Operator, now
 	p.Revision++
-	entry.Outcome = audit.Permit
+	entry.Outcome, entry.LatencyMicros = audit.Permit, d.Now().Sub(now).Microseconds()
 	entry.Detail = fmt.Sprintf("asked for by operator %s, statement %s: %s", p.Operator, pending.Statement, p.Verdict)
 	if err := d.Ledger.Apply(ctx, Change{Process: p, From: from, Entry: entry}); err != nil {
 		if now, found := d.Ledger.Process(ctx, id); errors.Is(err, ErrConflict) && found == nil && repeated(now) {

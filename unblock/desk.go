@@ -910,6 +910,7 @@ func (d *Desk) Cancel(ctx context.Context, caller Caller, id string) (Process, e
 }
 
 func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audit.Action, from []State, move func(*Process)) (Process, error) {
+	began := d.Now()
 	p, no := d.find(ctx, caller, id, action)
 	if no != nil {
 		return Process{}, no
@@ -918,6 +919,7 @@ func (d *Desk) finish(ctx context.Context, caller Caller, id string, action audi
 	entry := audit.Entry{
 		Time: now, Action: action, Outcome: audit.Permit,
 		Operator: p.Operator, Process: p.ID, Card: p.Card, Reason: p.Reason,
+		LatencyMicros: now.Sub(began).Microseconds(),
 	}
 	caller.sign(&entry)
 	if no := d.inState(p, from...); no != nil {
