@@ -69,10 +69,19 @@ const (
 	AuditPrune  Action = "audit.prune"  // bodies of old entries were taken away
 	AuditKey    Action = "audit.key"    // checkpoints are signed by another key from here on
 
+	// NotifyGiveUp is a notification that could not be delivered and is not tried again.
+	NotifyGiveUp Action = "notify.give-up"
+
 	// AccessRefused is a caller who was turned away at the door: not known, with a bad
 	// token, or without a role that may.
 	AccessRefused Action = "access.refused"
 )
+
+// Repetition is the Detail of a response that was given out before, to the same call.
+const Repetition = "repetition of a response that was given out before"
+
+// PINChanged is the Detail of a completion by which the card has a new PIN.
+const PINChanged = "pin-changed"
 
 // Entry is one decision. Fields that do not apply are empty.
 type Entry struct {

@@ -24,6 +24,7 @@ import (
 	"latchkey/identity"
 	"latchkey/identity/oidc"
 	"latchkey/lookup"
+	"latchkey/notify"
 	"latchkey/policy"
 	"latchkey/trust"
 )
@@ -65,6 +66,10 @@ const (
 	DefaultCheckpointEvery = time.Minute
 	DefaultCheckpointAfter = 10_000 // entries
 	minAuditKeep           = 24 * time.Hour
+
+	DefaultLanguage      = "en" // of notifications
+	DefaultGiveUp        = 24 * time.Hour
+	DefaultNotifyTimeout = 15 * time.Second
 )
 
 // DefaultPerOperator is more than a person at a help desk does, and DefaultPerCard more
@@ -133,6 +138,7 @@ func check(f file, folder string, fault report) *Config {
 	checkCards(c, f, fault)
 	checkCustody(c, f, fault)
 	checkAudit(c, f, at, fault)
+	c.Notify = checkNotify(f.Notify, c, at, fault)
 	c.OIDC = checkOIDC(f.OIDC, at, fault)
 	c.Console = checkConsole(f.OIDC, at, fault)
 	c.Holders = checkSelfService(c, f, fault)
@@ -543,6 +549,58 @@ func checkOIDC(f openID, at func(string) string, fault report) *oidc.Config {
 		fault("oidc."+wrong.Field, "%s", wrong.Detail)
 	}
 	return c
+}
+
+// checkNotify is nil for a file that has nobody told.
+func checkNotify(f *notifications, c *Config, at func(string) string, fault report) *notify.Settings {
+	if f == nil {
+		return nil
+	}
+	events := func(own []notify.Event) []notify.Event {
+		switch {
+		case own != nil:
+			return own
+		case f.Events != nil:
+			return f.Events
+		}
+		return []notify.Event{notify.Answered}
+	}
+	s := &notify.Settings{
+		Language: or(f.Language, DefaultLanguage), Templates: at(f.Templates), Contact: f.Contact, GiveUp: f.GiveUp.or(DefaultGiveUp),
+	}
+	files := map[string]string{} // by place
+	secret := func(place string) bool {
+		return strings.HasSuffix(place, ".key") || strings.HasSuffix(place, "_file")
+	}
+	if e := f.Email; e != nil {
+		s.Mail = &notify.Mail{
+			Server: e.Server, Security: or(e.Security, notify.StartTLS), CA: at(e.CA), Username: e.Username, PasswordFile: at(e.PasswordFile),
+			From: e.From, Holder: e.Holder == nil || *e.Holder, Desk: e.Desk, Events: events(e.Events), Timeout: e.Timeout.or(DefaultNotifyTimeout),
+		}
+		files["notify.email.ca"], files["notify.email.password_file"] = s.Mail.CA, s.Mail.PasswordFile
+	}
+	for i, w := range f.Webhooks {
+		hook := notify.Webhook{
+			Name: w.Name, URL: w.URL, CA: at(w.CA), Certificate: at(w.Certificate), Key: at(w.Key), SecretFile: at(w.SecretFile),
+			Events: events(w.Events), Timeout: w.Timeout.or(DefaultNotifyTimeout),
+		}
+		s.Webhooks = append(s.Webhooks, hook)
+		place := fmt.Sprintf("notify.webhooks[%d].", i)
+		files[place+"ca"], files[place+"certificate"] = hook.CA, hook.Certificate
+		files[place+"key"], files[place+"secret_file"] = hook.Key, hook.SecretFile
+	}
+	for _, place := range slices.Sorted(maps.Keys(files)) {
+		if path := files[place]; path != "" && readable(place, path, fault) && secret(place) {
+			private(place, path, fault)
+		}
+	}
+	for _, wrong := range s.Faults() {
+		fault(strings.TrimSuffix("notify."+wrong.Field, "."), "%s", wrong.Detail)
+	}
+	if slices.ContainsFunc(c.Audit.Sinks, func(s stream.Sink) bool { return s.Name == notify.Name }) {
+		fault("audit.sinks", "no sink can be called %s while notify is there, whose place in the log goes by that name", notify.Name)
+	}
+	return s
 }
 
 // checkSelfService is empty for a file that lets no holders unblock their own cards.

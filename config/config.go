@@ -20,6 +20,7 @@ import (
 	"latchkey/hsm"
 	"latchkey/identity"
 	"latchkey/identity/oidc"
+	"latchkey/notify"
 )
 
 // Config is a configuration file without faults, its defaults filled in and its
@@ -46,7 +47,8 @@ type Config struct {
 	Custody Custody
 	Observe Observe
 	Audit   Audit
-	Log     string // level
+	Notify  *notify.Settings // nil where nobody is told
+	Log     string           // level
 
 	OIDC      *oidc.Config // nil where no tokens are taken; Now and Report are not set
 	Console   *Console     // nil where certificates alone let operators in
@@ -241,6 +243,16 @@ func LoadStore(path string) (Store, error) {
 		return Store{}, err
 	}
 	return c.Store, nil
+}
+
+// LoadNotify reads the file for whom it has notified, nil for nobody, and the time
+// zone of what they read. Faults elsewhere are passed over.
+func LoadNotify(path string) (*notify.Settings, *time.Location, error) {
+	c, err := load(path, func(place string) bool { return place == "notify" || strings.HasPrefix(place, "notify.") })
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.Notify, c.Zone, nil
 }
 
 // load reads the file and lists the faults in the places that matter; text that

@@ -10,6 +10,7 @@ import (
 	"latchkey/card"
 	"latchkey/config/strictyaml"
 	"latchkey/identity"
+	"latchkey/notify"
 )
 
 // file is the YAML file as it stands.
@@ -89,7 +90,8 @@ type file struct {
 		Keep            duration    `yaml:"keep"`
 		Sinks           []auditSink `yaml:"sinks"`
 	} `yaml:"audit"`
-	Log struct {
+	Notify *notifications `yaml:"notify"`
+	Log    struct {
 		Level string `yaml:"level"`
 	} `yaml:"log"`
 	OIDC      openID     `yaml:"oidc"`
@@ -136,6 +138,37 @@ type auditSink struct {
 	Certificate string `yaml:"certificate"`
 	Key         string `yaml:"key"`
 	TokenFile   string `yaml:"token_file"`
+}
+
+// notifications say who is told that cards were unblocked.
+type notifications struct {
+	Language  string         `yaml:"language"`
+	Templates string         `yaml:"templates"`
+	Contact   string         `yaml:"contact"`
+	Events    []notify.Event `yaml:"events"`
+	GiveUp    duration       `yaml:"give_up"`
+	Email     *struct {
+		Server       string         `yaml:"server"`
+		Security     string         `yaml:"security"`
+		CA           string         `yaml:"ca"`
+		Username     string         `yaml:"username"`
+		PasswordFile string         `yaml:"password_file"`
+		From         string         `yaml:"from"`
+		Holder       *bool          `yaml:"holder"`
+		Desk         []string       `yaml:"desk"`
+		Events       []notify.Event `yaml:"events"`
+		Timeout      duration       `yaml:"timeout"`
+	} `yaml:"email"`
+	Webhooks []struct {
+		Name        string         `yaml:"name"`
+		URL         string         `yaml:"url"`
+		CA          string         `yaml:"ca"`
+		Certificate string         `yaml:"certificate"`
+		Key         string         `yaml:"key"`
+		SecretFile  string         `yaml:"secret_file"`
+		Events      []notify.Event `yaml:"events"`
+		Timeout     duration       `yaml:"timeout"`
+	} `yaml:"webhooks"`
 }
 
 // openID is the provider whose tokens are taken, and how they are read.

@@ -10,17 +10,22 @@ import (
 
 	"latchkey/audit/stream"
 	"latchkey/hsm"
+	"latchkey/notify"
 	"latchkey/server"
 	"latchkey/store"
 )
 
-// Parts are asked how they stand each time somebody asks for metrics. All are
-// required.
+// Parts are asked how they stand each time somebody asks for metrics. All but those of
+// notifications are required.
 type Parts struct {
 	Tokens func() []hsm.Status
 	Store  func(ctx context.Context) (store.Status, error)
 	Load   func() []server.Load
 	Sinks  func(ctx context.Context) ([]stream.Status, error)
+	// Notified tells what became of notifications, and NotifyWaiting what waits, by channel;
+	// nil where nobody is told.
+	Notified      func() map[string]notify.Count
+	NotifyWaiting func(ctx context.Context) (map[string]notify.Waiting, error)
 	// Sources are the names of sources of card data that may be told of. Others are
 	// told of as "other": a name that is not from the configuration may be anything.
 	Sources []string
@@ -65,6 +70,10 @@ var (
 	signedSize    = describe("audit_log_signed_size", "Entries that the newest checkpoint is over.")
 	sinkLag       = describe("audit_sink_lag", "Entries that a sink has not taken yet.", "sink")
 	sinkFailing   = describe("audit_sink_failing_timestamp_seconds", "Since when a sink takes nothing, 0 where it does.", "sink")
+
+	notified      = describe("notifications_total", "Tries to send a notification, by what became of them: sent, failed, or given_up, which failed for the last time.", "channel", "outcome")
+	notifyWaiting = describe("notifications_waiting", "Notifications that wait to be sent.", "channel")
+	notifyOldest  = describe("notifications_oldest_timestamp_seconds", "When that happened which the oldest waiting notification tells of.", "channel")
 	synced        = describe("cards_synced_timestamp_seconds", "When a source confirmed a card last.", "source")
 )
 
@@ -77,6 +86,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		sessions, busySessions, waitingJobs, hangingCalls, tokenDown, pinRefused, retries, outages, recoveries, initialisations,
 		inProgress, places, storeReadable, waitingWrites, logSize, checkpointed, signedSize, sinkLag, sinkFailing, synced,
+		notified, notifyWaiting, notifyOldest,
 	} {
 		to <- d
 	}
@@ -110,6 +120,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	c.collectSinks(ctx, gauge)
+	c.notifications(ctx, counter, gauge)
 	s, err := c.Store(ctx)
 	gauge(storeReadable, truth(err == nil))
 	gauge(waitingWrites, float64(s.Waiting))
@@ -141,6 +152,29 @@ func (c *collector) collectSinks(ctx context.Context, gauge func(*prometheus.Des
 			since = seconds(s.Since)
 		}
 		gauge(sinkFailing, since, s.Name)
+	}
+}
+
+// notifications tells of those, where anybody is told.
+func (c *collector) notifications(ctx context.Context, counter func(*prometheus.Desc, uint64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
+	if c.Notified == nil {
+		return
+	}
+	for channel, n := range c.Notified() {
+		counter(notified, n.Sent, channel, "sent")
+		counter(notified, n.Failed-n.GivenUp, channel, "failed")
+		counter(notified, n.GivenUp, channel, "given_up")
+	}
+	waiting, err := c.NotifyWaiting(ctx)
+	if err != nil {
+		c.log.Warn("metrics: it was asked which notifications wait", zap.Error(err))
+		return
+	}
+	for channel, w := range waiting {
+		gauge(notifyWaiting, float64(w.Messages), channel)
+		if !w.Oldest.IsZero() {
+			gauge(notifyOldest, seconds(w.Oldest), channel)
+		}
 	}
 }
 

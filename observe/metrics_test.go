@@ -16,6 +16,7 @@ import (
 	"latchkey/audit"
 	"latchkey/audit/stream"
 	"latchkey/hsm"
+	"latchkey/notify"
 	"latchkey/observe"
 	"latchkey/server"
 	"latchkey/store"
@@ -55,6 +56,12 @@ func TestLabelsAreBounded(t *testing.T) {
 		Sinks: func(context.Context) ([]stream.Status, error) {
 			return []stream.Status{{Name: "siem", Lag: 3, Error: "secret-in-an-error", Since: at}, {Name: "hook"}}, nil
 		},
+		Notified: func() map[string]notify.Count {
+			return map[string]notify.Count{"mail": {Sent: 5, Failed: 3, GivenUp: 1}}
+		},
+		NotifyWaiting: func(context.Context) (map[string]notify.Waiting, error) {
+			return map[string]notify.Waiting{"mail": {Messages: 2, Oldest: at}, "webhook chat": {}}, nil
+		},
 		Sources: []string{"idm"},
 	}, zap.NewNop())
 	scrape := func() string {
@@ -76,6 +83,11 @@ func TestLabelsAreBounded(t *testing.T) {
 		`latchkey_audit_sink_lag{sink="siem"} 3`,
 		`latchkey_audit_sink_failing_timestamp_seconds{sink="siem"} 1.7778816e+09`,
 		`latchkey_audit_sink_failing_timestamp_seconds{sink="hook"} 0`,
+		`latchkey_notifications_total{channel="mail",outcome="sent"} 5`,
+		`latchkey_notifications_total{channel="mail",outcome="failed"} 2`,
+		`latchkey_notifications_total{channel="mail",outcome="given_up"} 1`,
+		`latchkey_notifications_waiting{channel="webhook chat"} 0`,
+		`latchkey_notifications_oldest_timestamp_seconds{channel="mail"} 1.7778816e+09`,
 		`latchkey_hsm_down{serial="1",token="fleet"} 1`,
 		`latchkey_requests_in_progress{gate="api"} 3`,
 	} {

@@ -46,7 +46,7 @@ func tables() []table {
 		{"processes", "id"}, {"unconfirmed", "card"},
 		{"key_records", "key, version"}, {"current_versions", "key"}, {"proposals", "id"}, {"approvals", "proposal, officer"},
 		{"policy_versions", "version"}, {"policy_decisions", "sequence"},
-		{"audit_log", "id"}, {"audit_entries", "sequence"}, {"audit_nodes", "level, place"}, {"audit_checkpoints", "size"}, {"audit_cursors", "sink"},
+		{"audit_log", "id"}, {"audit_entries", "sequence"}, {"audit_nodes", "level, place"}, {"audit_checkpoints", "size"}, {"audit_cursors", "sink"}, {"notifications", "id"},
 	}
 }
 

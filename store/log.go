@@ -129,6 +129,16 @@ func (s *Store) Cursor(ctx context.Context, sink string) (int64, error) {
 	return sequence, s.unread("read the cursor of sink "+sink, err)
 }
 
+// BeginCursor makes a cursor at the log's end for a sink that has none.
+func (s *Store) BeginCursor(ctx context.Context, sink string, at time.Time) error {
+	err := s.writer.write(ctx, func(tx *tx) error {
+		_, err := tx.exec(`INSERT INTO audit_cursors (sink, sequence, changed_at)
+			SELECT ?1, coalesce(max(sequence), 0), ?2 FROM audit_entries WHERE true ON CONFLICT (sink) DO NOTHING`, sink, micros(at))
+		return err
+	})
+	return failed("begin the cursor of sink "+sink, err)
+}
+
 // MoveCursor makes it durable how far a sink has come. It never goes back.
 func (s *Store) MoveCursor(ctx context.Context, sink string, sequence int64, at time.Time) error {
 	err := s.writer.write(ctx, func(tx *tx) error {

@@ -575,7 +575,7 @@ func (d *Desk) auditDurable(ctx context.Context, a *attempt) *Refusal {
 	entry.Outcome = audit.Permit
 	switch {
 	case a.repeat:
-		entry.Detail = "repetition of a response that was given out before"
+		entry.Detail = audit.Repetition
 	case a.beyond:
 		entry.Detail = fmt.Sprintf("beyond the limit of %d responses, by a supervisor's override", a.profile.Retry.MaxUnconfirmed())
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"latchkey/audit"
 	"latchkey/card"
 	"latchkey/identity"
 	"latchkey/policy"
@@ -54,7 +55,7 @@ type Outcome string
 
 // The outcomes.
 const (
-	PINChanged     Outcome = "pin-changed"
+	PINChanged     Outcome = audit.PINChanged
 	OutcomeFailed  Outcome = "failed"
 	OutcomeUnknown Outcome = "unknown"
 )

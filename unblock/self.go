@@ -76,8 +76,9 @@ func (c Caller) action(of audit.Action) audit.Action {
 		return audit.SelfComplete
 	case audit.UnblockCancel:
 		return audit.SelfCancel
+	default:
+		return of
 	}
-	return of
 }
 
 // holderAuthenticated lets a holder pass who signed in as one has to, and who asks for

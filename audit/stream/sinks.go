@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"latchkey/trust"
 )
 
 // file appends entries to a file, a line each. It is opened anew each time, so that it
@@ -40,7 +41,7 @@ func lines(entries []message) []byte {
 // The protocol has no acknowledgement: what is in a connection that breaks is lost to
 // the receiver, so a batch is sent again when the connection was seen to break in it.
 func syslog(s Sink) (func(context.Context, []message) error, error) {
-	config, err := tlsOf(s)
+	config, err := trust.Outgoing(s.CA, s.Certificate, s.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +102,7 @@ func hungUp(c net.Conn) bool {
 
 // webhook posts entries as lines. The receiver has them when it answers with 2xx.
 func webhook(s Sink) (func(context.Context, []message) error, error) {
-	config, err := tlsOf(s)
+	config, err := trust.Outgoing(s.CA, s.Certificate, s.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -139,27 +140,4 @@ func webhook(s Sink) (func(context.Context, []message) error, error) {
 		}
 		return nil
 	}, nil
-}
-
-// tlsOf is the TLS configuration of a sink.
-func tlsOf(s Sink) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.CA != "" {
-		pem, err := os.ReadFile(s.CA)
-		if err != nil {
-			return nil, err
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM form", s.CA)
-		}
-	}
-	if s.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(s.Certificate, s.Key)
-		if err != nil {
-			return nil, err
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
 }

@@ -1,5 +1,5 @@
 // Package stream sends the audit log's entries on as they come: to files, to syslog
-// over TLS, to webhooks. Each sink goes at its own pace, with a cursor in the store
+// over TLS, to webhooks, and to what follows the log within this program. Each sink goes at its own pace, with a cursor in the store
 // that says how far it has come. One that does not answer delays nobody: its entries
 // stay in the log and are sent when it is back, in order, each at least once.
 package stream
@@ -23,6 +23,9 @@ const (
 	File    = "file"
 	Syslog  = "syslog"
 	Webhook = "webhook"
+
+	// inside is a Follower's.
+	inside = "inside"
 )
 
 // Formats of entries.
@@ -75,20 +78,31 @@ func (s Sink) Faults() error {
 	return errors.Join(faults...)
 }
 
+// Follower is what follows the log within this program, in the way of a sink. It begins
+// with what is logged once it is there, and not with an old log.
+type Follower struct {
+	Name string // as sinks have one; none may have the same
+	// Take takes entries that follow each other. It has to be able to take one again.
+	Take func(ctx context.Context, entries []audit.Entry) error
+}
+
 // Ledger keeps the cursors.
 type Ledger interface {
+	// BeginCursor makes a cursor at the log's end for a sink that has none.
+	BeginCursor(ctx context.Context, sink string, at time.Time) error
 	Cursor(ctx context.Context, sink string) (int64, error)
 	MoveCursor(ctx context.Context, sink string, sequence int64, at time.Time) error
 }
 
 // Config is what Streams work with.
 type Config struct {
-	Log     audit.Source
-	Ledger  Ledger
-	Sinks   []Sink
-	Version string // of this program, which CEF names
-	Logger  *zap.Logger
-	Now     func() time.Time
+	Log       audit.Source
+	Ledger    Ledger
+	Sinks     []Sink
+	Followers []Follower
+	Version   string // of this program, which CEF names
+	Logger    *zap.Logger
+	Now       func() time.Time
 }
 
 const (
@@ -153,7 +167,26 @@ func New(ctx context.Context, c Config) (*Streams, error) {
 		}
 		s.streams = append(s.streams, one)
 	}
+	for _, f := range c.Followers {
+		one := &stream{Sink: Sink{Name: f.Name, Kind: inside, Format: JSON}, send: f.send}
+		err := c.Ledger.BeginCursor(ctx, f.Name, c.Now())
+		if err == nil {
+			one.cursor, err = c.Ledger.Cursor(ctx, f.Name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("follow the audit log for %s: %w", f.Name, err)
+		}
+		s.streams = append(s.streams, one)
+	}
 	return s, nil
+}
+
+func (f Follower) send(ctx context.Context, messages []message) error {
+	entries := make([]audit.Entry, len(messages))
+	for i, m := range messages {
+		entries[i] = m.Entry
+	}
+	return f.Take(ctx, entries)
 }
 
 // Run sends until the context ends.

@@ -17,6 +17,7 @@ import (
 	"latchkey/audit/stream"
 	"latchkey/config"
 	"latchkey/hsm"
+	"latchkey/notify"
 	"latchkey/store"
 )
 
@@ -28,6 +29,7 @@ type auditLog struct {
 	notary  *notary.Notary // nil without a key
 	streams *stream.Streams
 	digest  *digest.Digester
+	notify  *notify.Notifier // nil where nobody is told
 	stop    func() error
 }
 
@@ -71,8 +73,16 @@ func keepLog(ctx context.Context, c *config.Config, s *store.Store, g *hsm.Group
 			})
 		}
 	}
+	var followers []stream.Follower
+	if c.Notify != nil {
+		if a.notify, err = notifierOf(ctx, c, s, log); err != nil {
+			return nil, errors.Join(err, release())
+		}
+		works = append(works, a.notify.Run)
+		followers = append(followers, stream.Follower{Name: notify.Name, Take: a.notify.Take})
+	}
 	a.streams, err = stream.New(ctx, stream.Config{
-		Log: s.Log(), Ledger: s, Sinks: c.Audit.Sinks, Version: readVersion().Version, Logger: log, Now: time.Now,
+		Log: s.Log(), Ledger: s, Sinks: c.Audit.Sinks, Followers: followers, Version: readVersion().Version, Logger: log, Now: time.Now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, release())
@@ -102,6 +112,9 @@ func retentionOf(c *config.Config, s *store.Store, keys []*ecdsa.PublicKey) rete
 	}
 	for _, sink := range c.Audit.Sinks {
 		r.Sinks = append(r.Sinks, sink.Name)
+	}
+	if c.Notify != nil {
+		r.Sinks = append(r.Sinks, notify.Name)
 	}
 	return r
 }

@@ -114,6 +114,9 @@ func (o *observer) serve(ctx context.Context, c *config.Config, s *store.Store, 
 		return func() {}
 	}
 	parts := observe.Parts{Tokens: g.Status, Store: s.Status, Load: web.Load, Sinks: kept.streams.Status}
+	if told := kept.notify; told != nil {
+		parts.Notified, parts.NotifyWaiting = told.Counts, told.Waiting
+	}
 	for _, k := range c.Clients {
 		if k.Operator == "" { // a person's client has a person's name
 			parts.Sources = append(parts.Sources, k.Name)

@@ -45,7 +45,7 @@ the holder set a new PIN.`,
 		&cobra.Group{ID: groupAudit, Title: "The audit log"},
 	)
 	root.AddCommand(
-		newServe(a), newBackup(a), newRestore(a), newDemo(a), newProfile(a), newPolicy(a),
+		newServe(a), newBackup(a), newRestore(a), newNotify(a), newDemo(a), newProfile(a), newPolicy(a),
 		newUnblock(a), newProcess(a), newCard(a), newCardType(a), newOperator(a),
 		newHSM(a), newDoctor(a), newKey(a), newRespond(a), newKAT(a),
 		newCeremony(a), newAudit(a),
