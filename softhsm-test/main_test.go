@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// binary builds the latchkey binary when a test first asks for it, and gives its path.
-var binary func() (string, error)
+// binary builds the latchkey binary when a test first asks for it, and gives its path;
+// holderBinary does for unblock-card.
+var binary, holderBinary func() (string, error)
 
 func TestMain(m *testing.M) {
 	if load := os.Getenv(loadVariable); load != "" {
@@ -26,12 +27,15 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	binary = sync.OnceValues(func() (string, error) {
-		path := filepath.Join(dir, "latchkey")
-		if out, err := exec.Command("go", "build", "-o", path, "latchkey/cmd/latchkey").CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build latchkey: %w\n%s", err, out)
-		}
-		return path, nil
-	})
+	build := func(name string) func() (string, error) {
+		return sync.OnceValues(func() (string, error) {
+			path := filepath.Join(dir, name)
+			if out, err := exec.Command("go", "build", "-o", path, "latchkey/cmd/"+name).CombinedOutput(); err != nil {
+				return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+			}
+			return path, nil
+		})
+	}
+	binary, holderBinary = build("latchkey"), build("unblock-card")
 	return m.Run()
 }

@@ -17,16 +17,15 @@ const (
 )
 
 // ServeVPCD puts the card into the reader that vpcd, pcscd's driver for virtual
-// readers, has at the other end of the connection, until the connection is closed:
-// closing it takes the card out. The protocol is messages with their length in two
+// readers, has at the other end of the connection, until vpcd closes the connection.
+// Closing it here takes the card out, with net.ErrClosed. The protocol is messages with their length in two
 // bytes, big-endian, before them.
 func (c *Card) ServeVPCD(conn net.Conn) error {
 	for {
 		var length [2]byte
-		if _, err := io.ReadFull(conn, length[:]); err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
+		if _, err := io.ReadFull(conn, length[:]); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
 			return fmt.Errorf("vpcd: %w", err)
 		}
 		message := make([]byte, binary.BigEndian.Uint16(length[:]))
