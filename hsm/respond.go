@@ -49,12 +49,12 @@ func (t *Token) respondOnce(ctx context.Context, key card.AdminKey, alg card.Alg
 	}
 	// The caller may be gone, and its buffers used again, before a call that hangs
 	// comes back.
-	challenge = slices.Clone(challenge)
+	kept := slices.Clone(challenge)
 	return run(ctx, t, func(s *session) (card.Response, error) {
 		var response card.Response
 		if s.epoch == epoch {
 			var err error
-			if response, err = s.answer(master, key, alg, challenge); err != nil {
+			if response, err = s.answer(master, key, alg, kept); err != nil {
 				return nil, err
 			}
 			if t.epoch.Load() == epoch {

@@ -17,16 +17,43 @@ import (
 
 // job is one piece of work that somebody may give up waiting for.
 type job struct {
-	// do does the work on a session, or is told why there is none; nil ends the
-	// worker. drop throws away what do made where nobody waits for it any more.
-	do   func(*session, error)
-	drop func()
+	// task is the work; nil ends the worker.
+	task task
 	// readWrite asks for a session that may make token objects, which is opened for
 	// this job and closed after it.
 	readWrite bool
 
 	state atomic.Int32
 	done  chan struct{}
+}
+
+// task is work on a session.
+type task interface {
+	// do does the work, or is told why there is no session.
+	do(s *session, err error)
+	// drop throws away what do made where nobody waits for it any more.
+	drop()
+}
+
+// order is a job with its work and what came of it.
+type order[T any] struct {
+	job
+	work    func(*session) (T, error)
+	value   T
+	failure error
+}
+
+func (o *order[T]) do(s *session, err error) {
+	var none T
+	if o.value, o.failure = none, err; err == nil {
+		o.value, o.failure = o.work(s)
+	}
+}
+
+func (o *order[T]) drop() {
+	if response, ok := any(o.value).(card.Response); ok {
+		response.Wipe()
+	}
 }
 
 // makeTimeout is the least time that work gets which makes token objects: small
@@ -74,23 +101,13 @@ func runAnyway[T any](ctx context.Context, t *Token, readWrite bool, work func(*
 
 // runOn has the work done by whoever takes it from the queue.
 func runOn[T any](ctx context.Context, t *Token, queue chan<- *job, readWrite bool, work func(*session) (T, error)) (T, error) {
-	var none, value T
-	var failure error
-	j := &job{readWrite: readWrite, done: make(chan struct{})}
-	j.do = func(s *session, err error) {
-		if value, failure = none, err; err == nil {
-			value, failure = work(s)
-		}
-	}
-	j.drop = func() {
-		if response, ok := any(value).(card.Response); ok {
-			response.Wipe()
-		}
-	}
-	if err := t.wait(ctx, queue, j); err != nil {
+	o := &order[T]{work: work}
+	o.task, o.readWrite, o.done = o, readWrite, make(chan struct{})
+	if err := t.wait(ctx, queue, &o.job); err != nil {
+		var none T
 		return none, err
 	}
-	return value, failure
+	return o.value, o.failure
 }
 
 // wait puts a job into the queue and waits until it is done. With an error the job
@@ -156,8 +173,8 @@ func (t *Token) work(w *worker) {
 
 // perform does one job and tells whether the worker is to go on.
 func (t *Token) perform(w *worker, j *job) (goOn bool) {
-	if err := t.module.enter(context.WithoutCancel(t.background)); err != nil && j.do != nil {
-		j.do(nil, err)
+	if err := t.module.enter(t.always); err != nil && j.task != nil {
+		j.task.do(nil, err)
 	} else {
 		t.onSession(w, j)
 		if err == nil {
@@ -166,9 +183,9 @@ func (t *Token) perform(w *worker, j *job) (goOn bool) {
 	}
 	if j.state.CompareAndSwap(running, finished) {
 		close(j.done)
-		return j.do != nil
+		return j.task != nil
 	}
-	j.drop()
+	j.task.drop()
 	w.end()
 	return !t.pool.comeBack(w)
 }
@@ -176,17 +193,17 @@ func (t *Token) perform(w *worker, j *job) (goOn bool) {
 // onSession does a job on the worker's session, which it opens where there is none
 // or where it is from before the last login.
 func (t *Token) onSession(w *worker, j *job) {
-	if w.session != nil && (j.do == nil || w.session.epoch != t.epoch.Load()) {
+	if w.session != nil && (j.task == nil || w.session.epoch != t.epoch.Load()) {
 		w.end()
 	}
 	switch {
-	case j.do == nil:
+	case j.task == nil:
 	case t.generation.Load() != t.module.generation.Load():
 		// Nobody has logged in since the module's last initialisation.
-		j.do(nil, failed("C_OpenSession", pkcs11.Error(pkcs11.CKR_USER_NOT_LOGGED_IN)))
+		j.task.do(nil, failed("C_OpenSession", pkcs11.Error(pkcs11.CKR_USER_NOT_LOGGED_IN)))
 	case j.readWrite:
 		s, err := t.openSession(pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION)
-		j.do(s, err)
+		j.task.do(s, err)
 		if err == nil {
 			s.close()
 		}
@@ -198,7 +215,7 @@ func (t *Token) onSession(w *worker, j *job) {
 		if w.session != nil && t.config.Observer != nil {
 			w.session.mark = time.Now()
 		}
-		j.do(w.session, err)
+		j.task.do(w.session, err)
 		if w.session != nil && w.session.spoiled {
 			w.end()
 		}

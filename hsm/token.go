@@ -101,8 +101,10 @@ type Token struct {
 	// background is the context of work that nobody waits for; watched is closed
 	// when the watch has ended.
 	background context.Context //nolint:containedctx // it ends with the Token, whose Close cancels it
-	cancel     context.CancelFunc
-	watched    chan struct{}
+	// always is background without its end: the last calls are made after it.
+	always  context.Context //nolint:containedctx // as above
+	cancel  context.CancelFunc
+	watched chan struct{}
 
 	mu        sync.RWMutex
 	keys      map[keyName][]Key
@@ -125,7 +127,8 @@ func (m *Module) Open(ctx context.Context, c Config) (*Token, error) {
 		logins: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{}), watched: make(chan struct{}),
 		known: make(map[keyName]string), cardKeys: cardKeyTemplates(),
 	}
-	t.background, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.always = context.WithoutCancel(ctx)
+	t.background, t.cancel = context.WithCancel(t.always)
 	t.pin.Store(&c.PIN)
 	t.slot.Store(uint64(info.Slot))
 	if err := t.login(ctx, true); err != nil {
