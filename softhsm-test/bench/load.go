@@ -53,7 +53,6 @@ func load(ctx context.Context, t task) (figures, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.Slice)
 	defer cancel()
-	due := paced(ctx, t.Rate)
 	all := hdrhistogram.New(1, longest, 3)
 	var wrong atomic.Int64
 	var mu sync.Mutex
@@ -61,6 +60,7 @@ func load(ctx context.Context, t task) (figures, error) {
 	var wait sync.WaitGroup
 	ready := make(chan struct{})
 	var open sync.WaitGroup
+	var due <-chan time.Time // set when all connections are there: nothing is due while they are made
 	for i := range t.Callers {
 		open.Add(1)
 		wait.Go(func() {
@@ -86,6 +86,7 @@ func load(ctx context.Context, t task) (figures, error) {
 	open.Wait()
 	cpu, database, own := cpuOfAll(t.Load.ServerPIDs), cpuOfAll(t.Load.DatabasePIDs), ownCPU()
 	began := time.Now()
+	due = paced(ctx, t.Rate)
 	close(ready)
 	wait.Wait()
 	f := ofHistogram(all, time.Since(began))
