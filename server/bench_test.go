@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -107,7 +108,9 @@ func BenchmarkRequest(b *testing.B) {
 			b.ReportMetric(float64((processorTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
 			_ = conn.Close()
 			stop()
-			<-ended
+			if err := <-ended; err != nil && !errors.Is(err, http.ErrServerClosed) {
+				b.Error(err)
+			}
 		})
 	}
 }
@@ -120,4 +123,3 @@ func processorTime(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
-

@@ -158,7 +158,9 @@ type certified struct {
 }
 
 // String names a certificate to whoever has to add it to the configuration.
-func (n *certified) String() string { return strings.Join(append([]string{n.subject}, n.names...), ", ") }
+func (n *certified) String() string {
+	return strings.Join(append([]string{n.subject}, n.names...), ", ")
+}
 
 // reading keeps what a connection's certificate says, which is read out of it once:
 // every other question about it, whether it is still good and whose it is, is asked
