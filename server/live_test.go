@@ -18,6 +18,10 @@ func (cut) Card(context.Context, string) (card.Card, error) {
 	return card.Card{}, fmt.Errorf("%w: the cable is cut", unblock.ErrCardSource)
 }
 
+func (cut) Dossier(context.Context, unblock.Question) (unblock.Dossier, error) {
+	return unblock.Dossier{}, fmt.Errorf("%w: the cable is cut", unblock.ErrCardSource)
+}
+
 // Where the source of cards cannot be asked nothing is told or answered of a card,
 // though the store has a copy, which searches find.
 func TestLive(t *testing.T) {
