@@ -26,7 +26,6 @@ import (
 type wallClock struct {
 	memory *os.File
 	at     int64 // where the seconds are
-	ahead  time.Duration
 }
 
 // clockGettime takes the clock in EDI and the place for the time in RSI, as
@@ -99,7 +98,7 @@ func replaceClock(pid int) (*wallClock, error) {
 		if s.Size < uint64(len(clockGettime)+8) {
 			return nil, errors.New("the vDSO's clock_gettime has no room for another")
 		}
-		at := from + int64(s.Value) //nolint:gosec // an offset into a page or two
+		at := from + int64(s.Value)
 		_, err := memory.WriteAt(append(clockGettime[:len(clockGettime):len(clockGettime)], make([]byte, 8)...), at)
 		return &wallClock{memory: memory, at: at + int64(len(clockGettime))}, err
 	}
@@ -109,12 +108,8 @@ func replaceClock(pid int) (*wallClock, error) {
 // set has the clock be ahead of the host's by so much, or behind it.
 func (w *wallClock) set(t *testing.T, ahead time.Duration) {
 	t.Helper()
-	seconds := bits.LittleEndian.AppendUint64(nil, uint64(ahead/time.Second)) //nolint:gosec // two's complement
+	seconds := bits.LittleEndian.AppendUint64(nil, uint64(ahead/time.Second))
 	if _, err := w.memory.WriteAt(seconds, w.at); err != nil {
 		t.Fatal(err)
 	}
-	w.ahead = ahead
 }
-
-// now is the time that the process has.
-func (w *wallClock) now() time.Time { return time.Now().Add(w.ahead) }

@@ -340,33 +340,38 @@ func copyRows(t *testing.T, path, where string, version int64) {
 	for _, table := range []string{
 		"card_types", "cards", "processes", "unconfirmed", "audit_entries", "key_records", "current_versions", "key_proposals", "key_approvals",
 	} {
-		rows, err := from.QueryContext(t.Context(), "SELECT * FROM "+table)
-		if err != nil {
-			t.Fatal(err)
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var values [][]any
-		for rows.Next() {
-			row, into := make([]any, len(columns)), make([]any, len(columns))
-			for i := range row {
-				into[i] = &row[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				t.Fatal(err)
-			}
-			values = append(values, row)
-		}
-		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
-		_ = rows.Close()
+		columns, values := rowsOf(t, from, table)
 		if _, err := c.CopyFrom(t.Context(), pgx.Identifier{table}, columns, pgx.CopyFromRows(values)); err != nil {
 			t.Fatalf("%s: %v", table, err)
 		}
 	}
+}
+
+// rowsOf is all that is in a table.
+func rowsOf(t *testing.T, from *sql.DB, table string) (columns []string, values [][]any) {
+	t.Helper()
+	rows, err := from.QueryContext(t.Context(), "SELECT * FROM "+table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	if columns, err = rows.Columns(); err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		row, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range row {
+			into[i] = &row[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, row)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return columns, values
 }
 
 // publicKey reads a key that checkpoints are signed with.
@@ -381,5 +386,5 @@ func publicKey(t *testing.T, path string) *ecdsa.PublicKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key.(*ecdsa.PublicKey) //nolint:errcheck // the test ends if it is none
+	return key.(*ecdsa.PublicKey)
 }

@@ -478,7 +478,7 @@ func parseChallenge(text string, p card.Profile) (card.Challenge, *Refusal) {
 	if fault == nil {
 		return nil, no
 	}
-	no.of(Facts{"position": fault.Position, "character": string(fault.Character), "digits": fault.Digits, "want": fault.Want})
+	no = no.of(Facts{"position": fault.Position, "character": string(fault.Character), "digits": fault.Digits, "want": fault.Want})
 	switch {
 	case len(fault.Either) == 2:
 		no.Facts["first"], no.Facts["second"] = fault.Either[0], fault.Either[1]

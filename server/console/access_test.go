@@ -73,7 +73,7 @@ func (b *bench) prefer(t *testing.T, form url.Values) (to string, cookies []*htt
 	if w.Code != http.StatusSeeOther {
 		t.Fatalf("%d\n%s", w.Code, w.Body)
 	}
-	return w.Header().Get("Location"), w.Result().Cookies() //nolint:bodyclose // a recorder's
+	return w.Header().Get("Location"), w.Result().Cookies()
 }
 
 // A language and a zone are remembered by the browser alone, also before anybody

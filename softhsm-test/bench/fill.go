@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"database/sql"
+	"database/sql" //nolint:depguard // rows are copied past the store, which would take an hour
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -115,17 +115,14 @@ func copyEntries(ctx context.Context, db *sql.DB, cards int, at time.Time) (err 
 	if err != nil {
 		return err
 	}
-	for rows.Next() {
-		var leaf []byte
-		if err := rows.Scan(&leaf); err != nil {
-			return err
-		}
-		if err := t.add(ctx, 0, audit.Hash(leaf)); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+	leaves, err := leavesOf(rows)
+	if err != nil {
 		return err
+	}
+	for _, leaf := range leaves {
+		if err := t.add(ctx, 0, leaf); err != nil {
+			return err
+		}
 	}
 	const together = 128
 	insert := `INSERT INTO audit_entries (sequence, entry, leaf) VALUES (?, ?, ?)`
@@ -161,6 +158,18 @@ func copyEntries(ctx context.Context, db *sql.DB, cards int, at time.Time) (err 
 		}
 	}
 	return tx.Commit()
+}
+
+func leavesOf(rows *sql.Rows) (leaves []audit.Hash, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var leaf []byte
+		if err := rows.Scan(&leaf); err != nil {
+			return nil, err
+		}
+		leaves = append(leaves, audit.Hash(leaf))
+	}
+	return leaves, rows.Err()
 }
 
 // tree keeps the hashes of the audit log that its levels still have to fold.

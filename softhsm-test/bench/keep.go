@@ -67,7 +67,7 @@ func save(d *drawing, file string) error {
 
 // insert puts a text between the two lines of a page that mark its place.
 func insert(page, place string, text []byte) error {
-	old, err := os.ReadFile(page) //nolint:gosec // who measures names the folder
+	old, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}

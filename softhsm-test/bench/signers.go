@@ -76,7 +76,7 @@ func signersTier(ctx context.Context, t task) (figures, error) {
 			if err != nil {
 				return figures{}, err
 			}
-			defer func() { _ = c.Close() }()
+			defer func() { _ = c.Close() }() //nolint:gocritic // all are in use until the end
 			free <- c
 		}
 	}
@@ -106,7 +106,7 @@ func (h *house) pool(ctx context.Context, o options, processes int) (f figures, 
 		if err != nil {
 			return f, err
 		}
-		defer func() {
+		defer func() { //nolint:gocritic // all run until the end
 			_ = stop.Close() // which ends it
 			_, end := finish(cmd, out)
 			err = errors.Join(err, end)
