@@ -118,7 +118,6 @@ type attempt struct {
 	decided  *policy.Decided // to be kept, nil for nothing
 	standing Standing
 	answered bool // the challenge was, before
-	seen     Mark
 	beyond   bool // a supervisor's override lets the answer through
 	parsed   card.Challenge
 	response card.Response
@@ -255,7 +254,7 @@ func (d *Desk) cardFound(ctx context.Context, a *attempt) *Refusal {
 		}
 		return refuse(CardUnknown, "No card has this serial number. Check it, character by character.")
 	}
-	a.card, a.kind, a.standing, a.answered, a.seen = found.Card, found.Type, found.Standing, found.Answered, found.Seen
+	a.card, a.kind, a.standing, a.answered = found.Card, found.Type, found.Standing, found.Answered
 	// What is counted, written down and derived from is the card that was found.
 	a.asked.Card = a.card.Serial
 	return nil
@@ -584,7 +583,7 @@ func (d *Desk) auditDurable(ctx context.Context, a *attempt) *Refusal {
 		Process: a.process, From: before.Revision, Repeat: a.repeat,
 		Answer: !a.repeat, MaxUnconfirmed: a.limit(), Again: a.typed.Confirmed,
 		Grounds: &Grounds{
-			Seen: a.seen, Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version,
+			Card: a.card, Type: a.kind, Master: a.key.Master, Version: a.key.Version,
 			Counted: a.decision.Counts && !a.repeat, Unconfirmed: a.standing.Unconfirmed,
 		},
 		Charges: charges, Entry: entry, Decided: a.decided,

@@ -57,13 +57,7 @@ type Dossier struct {
 	Standing Standing
 	// Answered tells that the challenge was answered before.
 	Answered bool
-	// Seen goes back with the grounds of an answer.
-	Seen Mark
 }
-
-// Mark says, to whoever keeps the cards, at which moment they were read; its zero value
-// is none.
-type Mark uint64
 
 // Profiles finds card profiles. It gives card.ErrNotFound for what is not there.
 type Profiles interface {
@@ -130,7 +124,6 @@ type Change struct {
 // Grounds is what an answer rests on and others may change while the HSM works: a
 // card that is revoked, or a key that is suspended, in that time gets no answer.
 type Grounds struct {
-	Seen Mark      // when card and type were read; the key was looked up after that
 	Card card.Card // as it was read; SyncedAt aside
 	Type card.Type // as it was read
 	// Master and Version are the master key, which must not be in a state in which
