@@ -116,6 +116,9 @@ func (d *Digester) Step(ctx context.Context) (more bool, err error) {
 		return false, fmt.Errorf("digest the audit log: %w", err)
 	}
 	blocks := min((head.Size-done)/audit.Width, atOnce)
+	if blocks <= 0 {
+		return false, nil
+	}
 	rows, err := d.Log.Rows(ctx, done+1, int(blocks*audit.Width))
 	if err != nil {
 		return false, fmt.Errorf("digest the audit log: %w", err)
