@@ -191,8 +191,6 @@ func (s *Server) getTransportKey(c echo.Context) error {
 	})
 }
 
-// proposalID is the ID in the path. One that could not be of ours is as unknown as
-// one that is not.
 func proposalBody(c echo.Context, p custody.Proposal) api.KeyProposal {
 	body := api.KeyProposal{
 		Proposal: proposed(p.Canonical(), p.Words(), p.Header, p.Progress),

@@ -110,6 +110,8 @@ func rejection(c echo.Context) (id, reason string, err error) {
 	return id, body.Reason, nil
 }
 
+// proposalID is the ID in the path. One that could not be of ours is as unknown as
+// one that is not.
 func proposalID(c echo.Context) (string, error) {
 	id, err := parameter(c, "id")
 	if err != nil {
