@@ -89,6 +89,19 @@ func (t Type) UnblockRemoteIn(state string) bool { return t.UnblockRemote[state]
 // UnblockSelfIn tells whether holders may unblock cards in the given state themselves.
 func (t Type) UnblockSelfIn(state string) bool { return t.UnblockSelf[state] }
 
+// On lists the states in which a use case is on, of those that switches are for, in
+// the order of their names.
+func On(switches map[string]bool) []string {
+	var on []string
+	for state, is := range switches {
+		if is {
+			on = append(on, state)
+		}
+	}
+	slices.Sort(on)
+	return on
+}
+
 // Changes says what of the type differs from how it was before, for people: "name",
 // and each switch that was turned. A switch that is not there is off.
 func (t Type) Changes(before Type) []string {

@@ -3,9 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"latchkey/audit"
@@ -38,6 +36,17 @@ const (
 
 // UseCases lists the use cases.
 func UseCases() []UseCase { return []UseCase{UnblockRemote, UnblockSelf} }
+
+// switches are those of the use case, of a card type.
+func (u UseCase) switches(t *card.Type) *map[string]bool {
+	if u == UnblockSelf {
+		return &t.UnblockSelf
+	}
+	return &t.UnblockRemote
+}
+
+// On tells whether the use case is on for cards of a type in a state.
+func (u UseCase) On(t card.Type, state string) bool { return (*u.switches(&t))[state] }
 
 // ErrTurned says that a use case is as it was to be turned: somebody else was there
 // first.
@@ -78,13 +87,10 @@ func (r Types) Turn(ctx context.Context, id string, u UseCase, state string, on 
 	case err != nil:
 		return t, unavailable(err)
 	}
-	list := &t.UnblockRemote
-	if u == UnblockSelf {
-		list = &t.UnblockSelf
-	}
-	if (*list)[state] == on {
+	if u.On(t, state) == on {
 		return t, ErrTurned
 	}
+	list := u.switches(&t)
 	turned := maps.Clone(*list)
 	if turned == nil {
 		turned = map[string]bool{}
@@ -105,15 +111,9 @@ func switches(t card.Type) string {
 }
 
 func onFor(switches map[string]bool) string {
-	var on []string
-	for state, is := range switches {
-		if is {
-			on = append(on, state)
-		}
-	}
+	on := card.On(switches)
 	if len(on) == 0 {
 		return "off"
 	}
-	slices.Sort(on)
-	return fmt.Sprintf("on for %s", strings.Join(on, ", "))
+	return "on for " + strings.Join(on, ", ")
 }

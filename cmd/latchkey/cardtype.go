@@ -3,13 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"latchkey/card"
 	"latchkey/server/api"
 )
 
@@ -161,12 +160,7 @@ func (a *app) printTypes(v any, types ...api.CardType) error {
 
 // onWhen says for which card states a switch is on.
 func onWhen(switches map[string]bool) string {
-	var on []string
-	for _, state := range slices.Sorted(maps.Keys(switches)) {
-		if switches[state] {
-			on = append(on, state)
-		}
-	}
+	on := card.On(switches)
 	if len(on) == 0 {
 		return "off"
 	}

@@ -55,17 +55,6 @@ type typeRow struct {
 	Remote, Self []string // the states in which the use cases are on
 }
 
-func onIn(switches map[string]bool) []string {
-	var on []string
-	for state, is := range switches {
-		if is {
-			on = append(on, state)
-		}
-	}
-	slices.Sort(on)
-	return on
-}
-
 // cardTypes lists the card types.
 func (s *console) cardTypes(v visit) {
 	list, err := s.Register.CardTypes(v.r.Context())
@@ -75,7 +64,7 @@ func (s *console) cardTypes(v visit) {
 	}
 	page := atTypes{}
 	for _, t := range list {
-		page.Types = append(page.Types, typeRow{t, cardTypePath(t.ID), onIn(t.UnblockRemote), onIn(t.UnblockSelf)})
+		page.Types = append(page.Types, typeRow{t, cardTypePath(t.ID), card.On(t.UnblockRemote), card.On(t.UnblockSelf)})
 	}
 	s.show(v, http.StatusOK, "card-types", v.say("admin.types.title"), page)
 }
@@ -141,7 +130,7 @@ func (s *console) cardType(v visit) {
 	for _, state := range s.CardStates.Names() {
 		row := stateRow{State: state, InUse: s.CardStates.Active(state)}
 		for _, u := range registry.UseCases() {
-			on := isOn(t, u, state)
+			on := u.On(t, state)
 			row.Cases = append(row.Cases, switched{u, on, turnPath(t.ID, u, state, !on)})
 		}
 		page.States = append(page.States, row)
@@ -166,16 +155,9 @@ func (s *console) cardType(v visit) {
 	}
 	q := v.r.URL.Query()
 	if u := registry.UseCase(q.Get("turned")); slices.Contains(registry.UseCases(), u) && s.CardStates.Known(q.Get("state")) {
-		page.Turned = &turned{u, q.Get("state"), isOn(t, u, q.Get("state"))}
+		page.Turned = &turned{u, q.Get("state"), u.On(t, q.Get("state"))}
 	}
 	s.show(v, http.StatusOK, "card-type", t.Name, page)
-}
-
-func isOn(t card.Type, u registry.UseCase, state string) bool {
-	if u == registry.UnblockSelf {
-		return t.UnblockSelfIn(state)
-	}
-	return t.UnblockRemoteIn(state)
 }
 
 func onOff(on bool) string {
@@ -216,8 +198,12 @@ func (s *console) turning(v visit, values url.Values) (page atTurn, ok bool) {
 // askToTurn says what it means to turn a use case, and asks why.
 func (s *console) askToTurn(v visit) {
 	if page, ok := s.turning(v, v.r.URL.Query()); ok {
-		s.show(v, http.StatusOK, "turn", v.say("admin.turn.title-"+page.To, "case", v.say("admin.case."+string(page.Case))), page)
+		s.showTurn(v, http.StatusOK, page)
 	}
+}
+
+func (s *console) showTurn(v visit, status int, page atTurn) {
+	s.show(v, status, "turn", v.say("admin.turn.title-"+page.To, "case", v.say("admin.case."+string(page.Case))), page)
 }
 
 // turn turns a use case on or off. Whoever finds it turned already is where he wanted
@@ -232,7 +218,7 @@ func (s *console) turn(v visit) {
 	}
 	page.Reason = strings.TrimSpace(v.r.PostForm.Get("reason"))
 	if page.Fault = card.TextFault(page.Reason, card.MaxText, true); page.Fault != "" {
-		s.show(v, http.StatusUnprocessableEntity, "turn", v.say("admin.turn.title-"+page.To, "case", v.say("admin.case."+string(page.Case))), page)
+		s.showTurn(v, http.StatusUnprocessableEntity, page)
 		return
 	}
 	e := v.entry(s.Now())
