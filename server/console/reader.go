@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,12 +49,7 @@ func (s *console) wordsFor(r *http.Request) words.Words {
 
 // zone tells whether it is one of the menu's.
 func (s *console) zone(id string) bool {
-	for _, z := range s.zones {
-		if z.ID == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.zones, func(z words.Zone) bool { return z.ID == id })
 }
 
 // prefer keeps what a reader chose, and leads back. It asks nobody who they are: the
