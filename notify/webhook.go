@@ -29,15 +29,12 @@ type hook struct {
 }
 
 func newHook(w Webhook) (*hook, error) {
-	config, err := trust.Outgoing(w.CA, w.Certificate, w.Key)
+	client, err := trust.OutgoingHTTP(w.CA, w.Certificate, w.Key)
 	if err != nil {
 		return nil, err
 	}
-	h := &hook{w, &http.Client{
-		Timeout:       w.Timeout,
-		Transport:     &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true, Proxy: http.ProxyFromEnvironment},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	client.Timeout = w.Timeout
+	h := &hook{w, client}
 	_, err = h.secret()
 	return h, err
 }

@@ -102,13 +102,9 @@ func hungUp(c net.Conn) bool {
 
 // webhook posts entries as lines. The receiver has them when it answers with 2xx.
 func webhook(s Sink) (func(context.Context, []message) error, error) {
-	config, err := trust.Outgoing(s.CA, s.Certificate, s.Key)
+	client, err := trust.OutgoingHTTP(s.CA, s.Certificate, s.Key)
 	if err != nil {
 		return nil, err
-	}
-	client := &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true, Proxy: http.ProxyFromEnvironment},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	kind := "application/x-ndjson"
 	if s.Format == CEF {
