@@ -32,10 +32,10 @@ func (s *Store) KeepNotifications(ctx context.Context, list []notify.Message, no
 // ClaimNotifications takes messages that are due; see notify.Ledger.
 func (s *Store) ClaimNotifications(ctx context.Context, channel string, now, again time.Time, limit int) ([]notify.Message, error) {
 	// Most of the time none is due, which is no write.
-	var due int
-	err := s.readers.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM notifications WHERE channel = ?1 AND due_at <= ?2 LIMIT 1) due`,
+	var due bool
+	err := s.readers.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM notifications WHERE channel = ?1 AND due_at <= ?2)`,
 		channel, now.UnixMicro()).Scan(&due)
-	if err != nil || due == 0 {
+	if err != nil || !due {
 		return nil, s.unread("look for notifications", err)
 	}
 	var list []notify.Message
