@@ -94,7 +94,8 @@ func measureLong(ctx context.Context, h *house, o options) ([]finding, error) {
 func steady(ctx context.Context, t task) (answers []func() error, done func() error, err error) {
 	switch t.Of {
 	case "raw":
-		return rawAnswers(t)
+		answers, err := rawAnswers(t)
+		return answers, func() error { return nil }, err
 	case "hsm":
 		token, err := openToken(ctx, t)
 		if err != nil {

@@ -99,10 +99,8 @@ func (b *bao) prepare(ctx context.Context) error {
 		return errors.New("init gives no key")
 	}
 	b.token = made.Token
-	for path, body := range map[string]any{"sys/unseal": map[string]string{"key": made.Keys[0]}} {
-		if err := b.call(ctx, path, body, nil); err != nil {
-			return err
-		}
+	if err := b.call(ctx, "sys/unseal", map[string]string{"key": made.Keys[0]}, nil); err != nil {
+		return err
 	}
 	for tries := 0; tries < 100; tries++ { // it is active a moment after it is unsealed
 		if err = b.call(ctx, "sys/mounts/transit", map[string]string{"type": "transit"}, nil); err == nil {

@@ -119,23 +119,23 @@ func repeat(n int, f func() error) []func() error {
 	return list
 }
 
-// rawAnswers are bare loops, one for each caller.
-func rawAnswers(t task) (answers []func() error, done func() error, err error) {
+// rawAnswers are bare loops, one for each caller. Their sessions end with the process.
+func rawAnswers(t task) (answers []func() error, err error) {
 	if err := rawloop.LogIn(t.Module, t.Token, t.PIN); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for range t.Callers {
 		r, err := rawloop.New(t.Module, t.Token, masterKey)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		answers = append(answers, r.Answer)
 	}
-	return answers, func() error { return nil }, nil // their sessions end with the process
+	return answers, nil
 }
 
 func rawTier(ctx context.Context, t task) (figures, error) {
-	answers, _, err := rawAnswers(t)
+	answers, err := rawAnswers(t)
 	if err != nil {
 		return figures{}, err
 	}
