@@ -103,7 +103,7 @@ func (a *app) await(ctx context.Context, s service, name string) (found, error) 
 			return f, err
 		}
 		if text := a.text(err) + " " + outcomeOf(err).advice.in(a.language); text != told {
-			a.say(phrase{"%s", "%s", "%s"}, text)
+			a.tell(text)
 			told = text
 		}
 		select {

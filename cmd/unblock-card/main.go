@@ -177,9 +177,12 @@ reset afterwards; name a --reader where another card must not be disturbed.`,
 }
 
 // say prints a line for the person at the terminal.
-func (a *app) say(p phrase, args ...any) {
+func (a *app) say(p phrase, args ...any) { a.tell(fmt.Sprintf(p.in(a.language), args...)) }
+
+// tell prints a line that is in the person's language already.
+func (a *app) tell(text string) {
 	if !a.json {
-		_, _ = fmt.Fprintf(a.out, p.in(a.language)+"\n", args...)
+		_, _ = fmt.Fprintln(a.out, text)
 	}
 }
 

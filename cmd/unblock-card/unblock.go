@@ -166,7 +166,7 @@ func (u *session) byResponse(ctx context.Context, g *smartcard.GIDS) error {
 			return err
 		}
 		u.say(sayRefused)
-		u.say(phrase{"%s", "%s", "%s"}, u.cost(wrong))
+		u.tell(u.cost(wrong))
 		u.say(sayAgain)
 	}
 }
@@ -203,7 +203,7 @@ func (u *session) byPUK(ctx context.Context, p *smartcard.PIV) error {
 			return fmt.Errorf("%w: %w", errPUKWrong, err)
 		}
 		u.say(sayPUKWrong)
-		u.say(phrase{"%s", "%s", "%s"}, u.cost(wrong))
+		u.tell(u.cost(wrong))
 	}
 }
 
@@ -287,11 +287,7 @@ func (u *session) takeResponse(ctx context.Context, challenge card.Challenge, in
 
 func (u *session) readResponse(ctx context.Context) (int, error) {
 	if !u.asks {
-		from, err := parseSource(u.response)
-		if err != nil {
-			return 0, err
-		}
-		return from.line(ctx, u.in, u.secret[:])
+		return u.given(ctx, u.response, u.secret[:])
 	}
 	u.prompt(askResponse)
 	return input{u.in}.line(ctx, u.secret[:])
@@ -346,7 +342,7 @@ func (u *session) takePIN(ctx context.Context, limits smartcard.PINLimits) error
 		case err != nil && !u.asks:
 			return err
 		case err != nil:
-			u.say(phrase{"%s", "%s", "%s"}, u.text(err))
+			u.tell(u.text(err))
 			continue
 		case !u.asks:
 			u.pinLen = n
@@ -368,15 +364,20 @@ func (u *session) takePIN(ctx context.Context, limits smartcard.PINLimits) error
 func (u *session) takeSecret(ctx context.Context, prompt phrase, from string, into []byte) (int, error) {
 	clear(into)
 	if !u.asks {
-		source, err := parseSource(from)
-		if err != nil {
-			return 0, err
-		}
-		return source.line(ctx, u.in, into)
+		return u.given(ctx, from, into)
 	}
 	n, err := input{u.in}.hidden(ctx, u.in, func() { u.prompt(prompt) }, into)
 	_, _ = fmt.Fprintln(u.out)
 	return n, err
+}
+
+// given reads a line from where it was said to come from: nobody is asked for it.
+func (u *session) given(ctx context.Context, from string, into []byte) (int, error) {
+	source, err := parseSource(from)
+	if err != nil {
+		return 0, err
+	}
+	return source.line(ctx, u.in, into)
 }
 
 // prompt asks, without ending the line.
