@@ -1,30 +1,23 @@
 package browser
 
 import (
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"latchkey/softhsm-test/internal/script"
 )
 
 // axe is axe-core's code, fetched once unless it is there.
 var axe = sync.OnceValues(func() (string, error) {
-	_, file, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", errors.New("the tests' own folder is not known")
+	path, err := script.Make("axe", "axe.min.js")
+	if err != nil {
+		return "", err
 	}
-	root := filepath.Join(filepath.Dir(file), "..", "..")
-	if out, err := exec.Command(filepath.Join(root, "scripts", "axe")).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("scripts/axe: %w\n%s", err, out)
-	}
-	code, err := os.ReadFile(filepath.Join(root, "bin", "axe.min.js"))
+	code, err := os.ReadFile(path)
 	return string(code), err
 })
 

@@ -15,13 +15,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"latchkey/softhsm-test/internal/script"
 	"latchkey/softhsm-test/throwawayca"
 )
 
@@ -52,17 +52,7 @@ type Dex struct {
 }
 
 // built builds Dex, once in a process, unless it is there.
-var built = sync.OnceValues(func() (string, error) {
-	_, file, _, ok := runtime.Caller(0)
-	if !ok {
-		return "", errors.New("the tests' own folder is not known")
-	}
-	root := filepath.Join(filepath.Dir(file), "..", "..")
-	if out, err := exec.Command(filepath.Join(root, "scripts", "dex")).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("scripts/dex: %w\n%s", err, out)
-	}
-	return filepath.Join(root, "bin", "dex"), nil
-})
+var built = sync.OnceValues(func() (string, error) { return script.Make("dex", "dex") })
 
 // NewDex starts Dex on a free port; it ends with the test. Logins by authorization
 // code come back to redirect, which may be an address where nobody answers.
