@@ -18,7 +18,6 @@ import (
 	"latchkey/card"
 	"latchkey/server/api"
 	"latchkey/softhsm-test/throwawayca"
-	"latchkey/store"
 )
 
 // clocked is an appliance whose clock can be set, with a revocation list that has to
@@ -64,15 +63,7 @@ func (a *appliance) writeCRL(t *testing.T, number int64, until time.Time, revoke
 // proved verifies the log, which nobody changed, and each checkpoint that left the box.
 func (a *appliance) proved(t *testing.T) audit.Report {
 	t.Helper()
-	log, done, err := store.OpenLog(t.Context(), a.database())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = done() }()
-	var export bytes.Buffer
-	if _, err := audit.Export(t.Context(), &export, log, 1); err != nil {
-		t.Fatal(err)
-	}
+	export := exported(t, a.database())
 	kept, err := filepath.Glob(filepath.Join(a.checkpoints(), "*.checkpoint"))
 	if err != nil || len(kept) == 0 {
 		t.Fatalf("no checkpoint left the box: %v", err)
@@ -84,7 +75,7 @@ func (a *appliance) proved(t *testing.T) audit.Report {
 		if err != nil {
 			t.Fatal(err)
 		}
-		report, err = audit.Verify(bytes.NewReader(export.Bytes()), keys, string(text))
+		report, err = audit.Verify(bytes.NewReader(export), keys, string(text))
 		if err != nil || !report.Sound() || report.Signed != report.Size {
 			t.Fatalf("%s: %+v, %v", filepath.Base(path), report, err)
 		}

@@ -2,16 +2,12 @@ package softhsmtest_test
 
 import (
 	"bufio"
-	"crypto/tls"
 	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +21,7 @@ import (
 	"latchkey/card"
 	"latchkey/server/api"
 	"latchkey/softhsm-test/browser"
+	"latchkey/softhsm-test/house"
 )
 
 const chosenPIN = "583920"
@@ -96,22 +93,28 @@ func TestHolder(t *testing.T) {
 	})
 }
 
-// kiosk runs unblock-card without a person.
-func (m *middleware) kiosk(t *testing.T, answer func(challenge string) string) {
+// start starts unblock-card, with what it reads and what it prints.
+func (m *middleware) start(t *testing.T, args ...string) (cmd *exec.Cmd, in io.WriteCloser, out io.Reader) {
 	t.Helper()
-	cmd := m.command(t, holder(t), "--json", "--reader", virtualReader)
+	cmd = m.command(t, holder(t), args...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	if out, err = cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	return cmd, in, out
+}
+
+// kiosk runs unblock-card without a person.
+func (m *middleware) kiosk(t *testing.T, answer func(challenge string) string) {
+	t.Helper()
+	cmd, in, out := m.start(t, "--json", "--reader", virtualReader)
 	var last string
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		var step struct{ Step, Challenge string }
@@ -160,18 +163,7 @@ func TestHolderTroubles(t *testing.T) {
 	// hold starts an unblock that waits for its response.
 	hold := func() (*exec.Cmd, io.Closer) {
 		t.Helper()
-		cmd := m.command(t, holder(t), "--json")
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		cmd, in, out := m.start(t, "--json")
 		readUntil(t, out, `"challenge"`)
 		return cmd, in
 	}
@@ -249,25 +241,5 @@ func (a *appliance) door(t *testing.T, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside, err := url.Parse(a.url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{
-		MinVersion: tls.VersionTLS13, RootCAs: a.ca.Pool(), Certificates: []tls.Certificate{pair.TLS()},
-	}}
-	t.Cleanup(transport.CloseIdleConnections)
-	door := httptest.NewUnstartedServer(nil)
-	door.Config.Handler = &httputil.ReverseProxy{
-		Transport: transport,
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(inside)
-			if r.In.Header.Get("Origin") == door.URL {
-				r.Out.Header.Set("Origin", a.url)
-			}
-		},
-	}
-	door.Start()
-	t.Cleanup(door.Close)
-	return door.URL
+	return house.Door(t, a.url, a.ca, pair)
 }

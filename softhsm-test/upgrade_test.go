@@ -104,16 +104,8 @@ func (was past) upgrade(t *testing.T) {
 	if was.key != "" {
 		keys = append(keys, publicKey(t, old(was.key)))
 	}
-	log, done, err := store.OpenLog(t.Context(), where)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = done() }()
-	var export bytes.Buffer
-	if _, err := audit.Export(t.Context(), &export, log, 1); err != nil {
-		t.Fatal(err)
-	}
-	report, err := audit.Verify(bytes.NewReader(export.Bytes()), keys, "")
+	export := exported(t, where)
+	report, err := audit.Verify(bytes.NewReader(export), keys, "")
 	if err != nil || !report.Sound() || report.Signed != report.Size || report.Size <= int64(len(before.entries)) {
 		t.Errorf("verified: %+v, %v", report, err)
 	}
@@ -124,7 +116,7 @@ func (was past) upgrade(t *testing.T) {
 		}
 	}
 	if was.key != "" {
-		if r, err := audit.Verify(bytes.NewReader(export.Bytes()), keys[:1], ""); err == nil && r.Sound() {
+		if r, err := audit.Verify(bytes.NewReader(export), keys[:1], ""); err == nil && r.Sound() {
 			t.Error("the log verifies without the key that signed its first checkpoints")
 		}
 	}
@@ -372,6 +364,21 @@ func rowsOf(t *testing.T, from *sql.DB, table string) (columns []string, values 
 		t.Fatal(err)
 	}
 	return columns, values
+}
+
+// exported is a database's audit log, as it is exported.
+func exported(t *testing.T, where string) []byte {
+	t.Helper()
+	log, done, err := store.OpenLog(t.Context(), where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = done() }()
+	var export bytes.Buffer
+	if _, err := audit.Export(t.Context(), &export, log, 1); err != nil {
+		t.Fatal(err)
+	}
+	return export.Bytes()
 }
 
 // publicKey reads a key that checkpoints are signed with.

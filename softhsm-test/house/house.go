@@ -235,17 +235,23 @@ func (h *House) Client(t *testing.T, name string) *api.Client {
 	return c
 }
 
-// Door is where a browser that has no certificate of its own finds the server:
-// it adds the certificate of that name, and passes on all else as the browser
-// said it.
+// Door is where a browser that has no certificate of its own finds the server: see
+// [Door].
 func (h *House) Door(t *testing.T, name string) string {
 	t.Helper()
 	pair, err := h.CA.Client(pkix.Name{CommonName: name}, name)
 	check(t, err)
-	inside, err := url.Parse(h.URL)
+	return Door(t, h.URL, h.CA, pair)
+}
+
+// Door is where a browser that has no certificate of its own finds the server of that
+// URL: it adds the one given, and passes on all else as the browser said it.
+func Door(t *testing.T, server string, ca *throwawayca.Authority, pair *throwawayca.Pair) string {
+	t.Helper()
+	inside, err := url.Parse(server)
 	check(t, err)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{
-		MinVersion: tls.VersionTLS13, RootCAs: h.CA.Pool(), Certificates: []tls.Certificate{pair.TLS()},
+		MinVersion: tls.VersionTLS13, RootCAs: ca.Pool(), Certificates: []tls.Certificate{pair.TLS()},
 	}}
 	t.Cleanup(transport.CloseIdleConnections)
 	door := httptest.NewUnstartedServer(nil)
@@ -254,7 +260,7 @@ func (h *House) Door(t *testing.T, name string) string {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(inside)
 			if r.In.Header.Get("Origin") == door.URL {
-				r.Out.Header.Set("Origin", h.URL)
+				r.Out.Header.Set("Origin", server)
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
