@@ -334,7 +334,7 @@ func TestConfiguration(t *testing.T) {
 	in := func(d time.Duration) func(*doctor.Options) {
 		return func(o *doctor.Options) { o.Now = o.Now.Add(d) }
 	}
-	check(t, examined(in(-48*time.Hour)), want{doctor.TLS, path("server.pem"), doctor.Fail, "is not valid before", nil})
+	check(t, examined(in(-72*time.Hour)), want{doctor.TLS, path("server.pem"), doctor.Fail, "is not valid before", nil})
 	check(t, examined(in(50*365*24*time.Hour)), want{doctor.TLS, path("ca.pem"), doctor.Fail, "has expired", nil})
 	check(t, examined(func(o *doctor.Options) { o.Built = o.Now.Add(time.Hour) }), want{doctor.Clock, "machine", doctor.Fail, "before this program was built", nil})
 	check(t, examined(func(o *doctor.Options) { o.Synchronised = func() (yes, known bool) { return false, true } }),
