@@ -242,7 +242,12 @@ var metricNames = regexp.MustCompile(`\b(latchkey|process|go)_[a-z0-9_]+\b`)
 // and Prometheus' own tool finds no fault with either; no label tells of a card or a
 // person; the public listener has none of it.
 func TestMetrics(t *testing.T) {
-	a, _, inside := observed(t, "audit: {key: audit, checkpoint_after: 1, sinks: [{name: away, kind: file, path: /nowhere/audit.jsonl}]}")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte(strings.Repeat("5e", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, _, inside := observed(t, "audit: {key: audit, checkpoint_after: 1, sinks: [{name: away, kind: file, path: /nowhere/audit.jsonl}]}",
+		"notify: {webhooks: [{name: away, url: 'https://127.0.0.1:1/', secret_file: '"+secret+"'}]}") // where nobody listens
 	a.register(t, card.TDES3, "SERIAL-TO-HIDE")
 	backend := a.as(t, "identity-manager")
 	body := api.Respond{Challenge: "1603EBDF1C8A2E72", Confirmed: true, Operator: "anna", Reason: "reason-to-hide"}
@@ -254,8 +259,9 @@ func TestMetrics(t *testing.T) {
 	eventually(t, func() bool {
 		status, text = scrape(t, inside, "/metrics")
 		return status != http.StatusOK || strings.Contains(text, "\nlatchkey_audit_log_signed_size 5\n") &&
-			strings.Contains(text, "\nlatchkey_audit_sink_lag{sink=\"away\"} 5\n")
-	}, "a checkpoint is over all entries")
+			strings.Contains(text, "\nlatchkey_audit_sink_lag{sink=\"away\"} 5\n") &&
+			strings.Contains(text, "\nlatchkey_notifications_waiting{channel=\"webhook away\"} 1\n")
+	}, "a checkpoint is over all entries, and the notification waits")
 	if status != http.StatusOK {
 		t.Fatalf("%d %s", status, text)
 	}
