@@ -151,7 +151,11 @@ func newLogger(level string, out io.Writer) (*zap.Logger, error) {
 // What can be found wrong without the token comes first, so that a PIN is not
 // used up for a port that is taken.
 func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(url string)) (err error) {
+	served := false
 	defer func() {
+		if served { // the last word: what is under way behind answers has ended, too
+			log.Info("stopped")
+		}
 		_ = log.Sync() // fails on terminals, where there is nothing to sync
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil
@@ -225,9 +229,8 @@ func serve(ctx context.Context, c *config.Config, log *zap.Logger, started func(
 				log.Error("SIGHUP: the PIN was tried again", zap.Error(err))
 			}
 		})()
-		err = web.Serve(ctx, l)
-		log.Info("stopped")
-		return err
+		served = true
+		return web.Serve(ctx, l)
 	})
 }
 
